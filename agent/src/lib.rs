@@ -1,0 +1,1 @@
+//! The vipd agent: adapters around the decisions of `agent_core`.
