@@ -25,7 +25,7 @@ pub enum Action {
     /// Removes the addresses; done when none is left.
     RemoveAddresses { ticket: Ticket, router: RouterId },
     /// Sends gratuitous ARP and unsolicited neighbour advertisements for the addresses once.
-    Announce { router: RouterId },
+    Announce { ticket: Ticket, router: RouterId },
     /// Asks the server to receive nothing more from the peer's server.
     ///
     /// With `settle` it first waits until the stream has been quiet, at most this long.

@@ -2,16 +2,27 @@
 #![forbid(unsafe_code)]
 
 pub mod action;
+mod effects;
+mod election;
+mod election_times;
+pub mod health;
 pub mod input;
+pub mod node;
 pub mod parameters;
+mod replication;
+pub mod snapshot;
+mod takeover;
 pub mod time;
 pub mod transition;
 
 pub use action::{Action, Gate};
+pub use health::{Failure, ServerState};
 pub use input::{
     Advert, Death, Doubt, Fault, Input, Probe, ProbeOutcome, Receiver, Replication, RouterId, ServerReport, Standing,
     StepFailure, Ticket,
 };
+pub use node::Node;
 pub use parameters::{Parameters, RouterParameters, ServerParameters, Writers};
+pub use snapshot::{RouterSnapshot, Snapshot};
 pub use time::Instant;
 pub use transition::{Phases, Reason, StateName, Transition};

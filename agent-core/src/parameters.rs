@@ -1,6 +1,7 @@
 use core::net::IpAddr;
 use core::time::Duration;
 
+use agent_wire::vrrp::Version;
 use agent_wire::{Priority, Vrid};
 
 /// What a node needs to know to decide; the configuration file is turned into this once it is found valid.
@@ -17,6 +18,7 @@ pub struct Parameters {
 pub struct RouterParameters {
     pub name: String,
     pub vrid: Vrid,
+    pub version: Version,
     /// `1..=254`.
     pub priority: Priority,
     /// 10 ms to 40.95 s in version 3, whole seconds 1 to 255 in version 2.

@@ -19,7 +19,7 @@ impl Centiseconds {
     #[must_use]
     pub const fn from_duration(duration: Duration) -> Option<Self> {
         let micros = duration.as_micros();
-        if !micros.is_multiple_of(10_000) || duration.subsec_nanos() % 1000 != 0 || micros / 10_000 > 4095 {
+        if !micros.is_multiple_of(10_000) || !duration.subsec_nanos().is_multiple_of(1000) || micros / 10_000 > 4095 {
             return None;
         }
         #[expect(clippy::cast_possible_truncation, reason = "at most 4095, checked above")]

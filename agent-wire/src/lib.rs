@@ -5,6 +5,7 @@ pub mod centiseconds;
 pub mod mac;
 pub mod priority;
 pub mod vrid;
+pub mod vrrp;
 
 pub use centiseconds::Centiseconds;
 pub use mac::MacAddress;

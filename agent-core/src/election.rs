@@ -1,0 +1,273 @@
+use core::net::IpAddr;
+use core::time::Duration;
+
+use crate::election_times::{active_down_interval, lease, skew_time};
+use crate::input::Advert;
+use crate::parameters::RouterParameters;
+use crate::time::Instant;
+use crate::transition::{Reason, StateName};
+
+/// The answer to a lower-priority Active is due at once (RFC 9568 §6.4.3), but a flood must not be echoed.
+const ANSWER_GAP: Duration = Duration::from_millis(10);
+/// More claimants than this are not told apart; a LAN has one, a partition leaves a few.
+const HEARD_MAX: usize = 16;
+
+/// One virtual router's state machine (RFC 9568 §6.4). It decides who speaks for the router, not who serves.
+#[derive(Debug)]
+pub(crate) struct Election {
+    state: State,
+    /// The other routers that claim to be Active, the one heard last at the end.
+    heard: Vec<Heard>,
+}
+
+#[derive(Debug)]
+enum State {
+    Initialize,
+    Backup(Backup),
+    Active(Active),
+}
+
+#[derive(Debug)]
+struct Backup {
+    /// Active_Down_Timer.
+    active_down_at: Instant,
+    /// Active_Adver_Interval, learned from the Active Router.
+    active_adver_interval: Duration,
+    /// Since when only routers with a lower priority are heard.
+    outranking_since: Option<Instant>,
+    /// What the deadline rests on, and since when.
+    evidence: (Reason, Instant),
+    /// The deadline was noticed late once and has been given another interval.
+    woke_late: bool,
+}
+
+#[derive(Debug)]
+struct Active {
+    /// Adver_Timer.
+    adver_at: Instant,
+    /// Without another advertisement sent by then, a Backup may take over.
+    lease_until: Instant,
+    answered_at: Option<Instant>,
+}
+
+/// What is known of another router that claims to be Active.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Heard {
+    pub(crate) source: IpAddr,
+    /// When its lease ends: it serves no longer, unless it is heard again.
+    pub(crate) lease_until: Instant,
+}
+
+/// What an event means for the router.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Nothing,
+    /// An advertisement is due.
+    Advertise,
+    /// The state is Active now; an advertisement is due, and the address is to be taken over.
+    Claimed {
+        reason: Reason,
+        evidence_at: Instant,
+    },
+    /// The state is Backup now; the address is to be let go.
+    Deposed {
+        reason: Reason,
+    },
+    /// The router that stood in the way gave up.
+    RivalResigned,
+    /// A router that goes after this one claims to be Active and may still serve.
+    RivalLives {
+        until: Instant,
+    },
+}
+
+impl Election {
+    pub(crate) fn new() -> Self {
+        Self { state: State::Initialize, heard: Vec::new() }
+    }
+
+    pub(crate) fn state_name(&self) -> StateName {
+        match self.state {
+            State::Initialize => StateName::Initialize,
+            State::Backup(_) => StateName::Backup,
+            State::Active(_) => StateName::Active,
+        }
+    }
+
+    /// The router that was last heard to be Active.
+    pub(crate) fn heard(&self) -> Option<Heard> {
+        self.heard.last().copied()
+    }
+
+    /// When the last lease of all that were heard ends.
+    pub(crate) fn rivals_until(&self) -> Option<Instant> {
+        self.heard.iter().map(|heard| heard.lease_until).max()
+    }
+
+    /// When the lease of this router ends; `None` unless Active.
+    pub(crate) fn lease_until(&self) -> Option<Instant> {
+        match &self.state {
+            State::Active(active) => Some(active.lease_until),
+            State::Initialize | State::Backup(_) => None,
+        }
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        match &self.state {
+            State::Initialize => None,
+            State::Backup(backup) => Some(backup.active_down_at),
+            State::Active(active) => Some(active.adver_at.min(active.lease_until)),
+        }
+    }
+
+    /// Startup event (RFC 9568 §6.4.1): the router is never the owner, so it begins as Backup.
+    pub(crate) fn start(&mut self, now: Instant, own: &RouterParameters) {
+        self.become_backup(now, own, own.advertisement_interval);
+    }
+
+    /// Shutdown event (RFC 9568 §6.4.2 and §6.4.3); the priority-0 advertisement is the caller's.
+    pub(crate) fn stop(&mut self) {
+        self.state = State::Initialize;
+    }
+
+    /// The address is gone and the others have been told.
+    pub(crate) fn stop_if_active(&mut self) {
+        if matches!(self.state, State::Active(_)) {
+            self.stop();
+        }
+    }
+
+    pub(crate) fn handle_advert(&mut self, advert: &Advert, own: &RouterParameters, may_preempt: bool) -> Outcome {
+        let at = advert.arrived_at;
+        self.heard.retain(|heard| heard.source != advert.source && heard.lease_until > at);
+        if !advert.priority.is_release() {
+            if self.heard.len() == HEARD_MAX {
+                self.heard.remove(0);
+            }
+            self.heard.push(Heard { source: advert.source, lease_until: at + lease(advert.interval) });
+        }
+        match &mut self.state {
+            State::Initialize => Outcome::Nothing,
+            State::Backup(backup) => {
+                backup.hear(advert, own, may_preempt);
+                Outcome::Nothing
+            }
+            State::Active(active) => {
+                if advert.priority.is_release() {
+                    active.adver_at = at;
+                    return Outcome::RivalResigned;
+                }
+                if outranks(advert, own) {
+                    self.become_backup(at, own, advert.interval);
+                    return Outcome::Deposed { reason: Reason::HigherPriority };
+                }
+                if active.answered_at.is_none_or(|answered_at| at.saturating_since(answered_at) >= ANSWER_GAP) {
+                    active.answered_at = Some(at);
+                    active.adver_at = at;
+                }
+                Outcome::RivalLives { until: at + lease(advert.interval) }
+            }
+        }
+    }
+
+    /// An advertisement of this router left the host at that moment.
+    pub(crate) fn handle_advert_sent(&mut self, at: Instant, own: &RouterParameters) -> Option<Instant> {
+        match &mut self.state {
+            State::Active(active) => {
+                active.lease_until = active.lease_until.max(at + lease(own.advertisement_interval));
+                Some(active.lease_until)
+            }
+            State::Initialize | State::Backup(_) => None,
+        }
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Instant, own: &RouterParameters) -> Outcome {
+        match &mut self.state {
+            State::Initialize => Outcome::Nothing,
+            State::Backup(backup) => {
+                if now < backup.active_down_at {
+                    return Outcome::Nothing;
+                }
+                // Whoever slept past its deadline has heard nothing because it slept: it listens once more.
+                let late = now.saturating_since(backup.active_down_at);
+                if late > backup.active_adver_interval && !backup.woke_late {
+                    backup.woke_late = true;
+                    let skew = skew_time(own.version, own.priority, backup.active_adver_interval);
+                    backup.active_down_at = now + backup.active_adver_interval + skew;
+                    return Outcome::Nothing;
+                }
+                let (reason, evidence_at) = backup.evidence;
+                self.state = State::Active(Active {
+                    adver_at: now + own.advertisement_interval,
+                    lease_until: now + lease(own.advertisement_interval),
+                    answered_at: None,
+                });
+                Outcome::Claimed { reason, evidence_at }
+            }
+            State::Active(active) => {
+                if now >= active.lease_until {
+                    self.become_backup(now, own, own.advertisement_interval);
+                    return Outcome::Deposed { reason: Reason::LeaseExpired };
+                }
+                if now < active.adver_at {
+                    return Outcome::Nothing;
+                }
+                active.adver_at = (active.adver_at + own.advertisement_interval).max(now);
+                if active.adver_at == now {
+                    active.adver_at = now + own.advertisement_interval;
+                }
+                Outcome::Advertise
+            }
+        }
+    }
+
+    fn become_backup(&mut self, at: Instant, own: &RouterParameters, active_adver_interval: Duration) {
+        self.state = State::Backup(Backup {
+            active_down_at: at + active_down_interval(own.version, own.priority, active_adver_interval),
+            active_adver_interval,
+            outranking_since: None,
+            evidence: (Reason::ActiveDownTimer, at),
+            woke_late: false,
+        });
+    }
+}
+
+impl Backup {
+    /// RFC 9568 §6.4.2, "If an ADVERTISEMENT is received".
+    fn hear(&mut self, advert: &Advert, own: &RouterParameters, may_preempt: bool) {
+        let at = advert.arrived_at;
+        if advert.priority.is_release() {
+            let skew = if own.sole_peer == Some(advert.source) {
+                Duration::ZERO
+            } else {
+                skew_time(own.version, own.priority, self.active_adver_interval)
+            };
+            if at + skew < self.active_down_at {
+                self.active_down_at = at + skew;
+                self.evidence = (Reason::PeerResigned, at);
+                self.woke_late = false;
+            }
+            return;
+        }
+        if advert.priority >= own.priority {
+            self.outranking_since = None;
+        } else {
+            let since = *self.outranking_since.get_or_insert(at);
+            if may_preempt && at.saturating_since(since) >= own.preempt_delay {
+                return;
+            }
+        }
+        self.active_adver_interval = advert.interval;
+        self.active_down_at = at + active_down_interval(own.version, own.priority, advert.interval);
+        self.evidence = (Reason::ActiveDownTimer, at);
+        self.woke_late = false;
+    }
+}
+
+/// Whether the sender goes before this router: priority, then primary address, unsigned (RFC 9568 §6.4.3).
+fn outranks(advert: &Advert, own: &RouterParameters) -> bool {
+    advert.priority > own.priority || (advert.priority == own.priority && advert.source > own.source_address)
+}
+
+#[cfg(test)]
+mod tests;
