@@ -3,11 +3,15 @@
 //! Numbers on the wire are big-endian; in the maps they are in the host's order. No function here panics on any input.
 #![no_std]
 
+pub mod announcement;
 pub mod centiseconds;
 pub mod checksum;
+pub mod header;
 pub mod mac;
+pub mod map;
 pub mod priority;
 pub mod refusal;
+pub mod reset;
 pub mod vrid;
 pub mod vrrp;
 
