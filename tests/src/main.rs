@@ -1,0 +1,126 @@
+//! `lab`: the demonstration, measurements, and a pair of hosts to play with.
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use clap::{Args, Parser, Subcommand};
+use lab::pair::{Fault, Setting};
+use lab::{Datapath, bench, demo, play, run};
+use nix::sys::signal::{SigSet, Signal};
+
+/// Two database hosts in network namespaces, with real servers and agents.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show a failover in about a minute: a server killed, an agent killed, the client's gaps, all rows checked.
+    Demo {
+        /// Print one JSON object at the end instead of the story.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        pair: PairOptions,
+    },
+    /// Measure the client's gap and the phases of the takeover, the same fault again and again.
+    Bench {
+        /// How often each fault happens.
+        #[arg(long, default_value_t = 10)]
+        rounds: usize,
+        /// Which faults; all but the slow ones when left out.
+        #[arg(long, value_enum, value_delimiter = ',', default_values_t = [
+            Fault::ServerKilled, Fault::AgentStopped, Fault::LinkDown,
+        ])]
+        fault: Vec<Fault>,
+        /// Print every round as JSON.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        pair: PairOptions,
+    },
+    /// Bring two hosts up and leave them running.
+    Up {
+        #[command(flatten)]
+        pair: PairOptions,
+    },
+    /// Open a shell on a host that `up` left running: db1, db2 or client.
+    Shell { host: String },
+    /// Take down what `up` left running.
+    Down,
+}
+
+#[derive(Debug, Args)]
+struct PairOptions {
+    /// How advertisements are received.
+    #[arg(long, value_enum, default_value = "auto")]
+    datapath: Datapath,
+    /// The time between two advertisements.
+    #[arg(long, default_value = "100ms")]
+    interval: String,
+    /// Advertise by multicast instead of to the peer's address.
+    #[arg(long)]
+    multicast: bool,
+}
+
+impl PairOptions {
+    fn setting(&self) -> Setting {
+        Setting {
+            datapath: self.datapath,
+            advertisement_interval: self.interval.clone(),
+            unicast: !self.multicast,
+            ..Setting::default()
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match execute(&cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("lab: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn execute(command: &Command) -> Result<()> {
+    if !run::is_root() {
+        bail!("this makes network namespaces and needs root: run it with sudo");
+    }
+    match command {
+        Command::Demo { json, pair } => {
+            clean_up_when_interrupted()?;
+            demo::run(*json, &pair.setting())
+        }
+        Command::Bench { rounds, fault, json, pair } => {
+            clean_up_when_interrupted()?;
+            bench::run(fault, *rounds, &pair.setting(), *json)
+        }
+        Command::Up { pair } => play::up(&pair.setting()),
+        Command::Shell { host } => play::shell(host),
+        Command::Down => play::down(),
+    }
+}
+
+/// Leaves nothing behind after Ctrl-C: a thread waits for the signal that all others block.
+fn clean_up_when_interrupted() -> Result<()> {
+    let mut signals = SigSet::empty();
+    signals.add(Signal::SIGINT);
+    signals.add(Signal::SIGTERM);
+    signals.thread_block()?;
+    std::thread::spawn(move || {
+        if let Ok(signal) = signals.wait() {
+            eprintln!("lab: {signal}: cleaning up");
+            if let Err(error) = run::sweep_own() {
+                eprintln!("lab: {error:#}");
+            }
+            std::process::exit(130);
+        }
+    });
+    Ok(())
+}
