@@ -37,7 +37,7 @@ struct Backup {
     outranking_since: Option<Instant>,
     /// What the deadline rests on, and since when.
     evidence: (Reason, Instant),
-    /// The deadline was noticed late once and has been given another interval.
+    /// The deadline was noticed late once and has been set anew.
     woke_late: bool,
 }
 
@@ -188,12 +188,13 @@ impl Election {
                 if now < backup.active_down_at {
                     return Outcome::Nothing;
                 }
-                // Whoever slept past its deadline has heard nothing because it slept: it listens once more.
+                // Whoever slept past its deadline has heard nothing because it slept: it listens once more, for as
+                // long as the lease of an Active may last that was not heard in the sleep.
                 let late = now.saturating_since(backup.active_down_at);
                 if late > backup.active_adver_interval && !backup.woke_late {
                     backup.woke_late = true;
-                    let skew = skew_time(own.version, own.priority, backup.active_adver_interval);
-                    backup.active_down_at = now + backup.active_adver_interval + skew;
+                    backup.active_down_at =
+                        now + active_down_interval(own.version, own.priority, backup.active_adver_interval);
                     return Outcome::Nothing;
                 }
                 let (reason, evidence_at) = backup.evidence;

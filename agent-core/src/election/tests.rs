@@ -123,11 +123,11 @@ fn the_resignation_of_the_only_peer_is_acted_on_at_once() {
 }
 
 #[test]
-fn a_backup_that_slept_through_its_deadline_listens_for_one_more_interval_once() {
+fn a_backup_that_slept_through_its_deadline_listens_once_more() {
     let own = own();
     let mut election = backup(&own);
     assert_eq!(election.handle_timeout(at_micros(60_000_000), &own), Outcome::Nothing);
-    assert_eq!(election.poll_timeout(), Some(at_micros(61_609_375)));
+    assert_eq!(election.poll_timeout(), Some(at_micros(63_609_375)));
     let outcome = election.handle_timeout(at_micros(90_000_000), &own);
     assert!(matches!(outcome, Outcome::Claimed { .. }), "it does not listen for ever");
 }

@@ -22,6 +22,8 @@ pub(crate) enum Fault {
     RestartServer(usize),
     /// The agent does not run, the kernel does.
     StallAgent(usize, Duration),
+    /// Nothing of the host runs, and what is sent to it is lost: a paused virtual machine.
+    PauseHost(usize, Duration),
     KillAgent(usize),
     StartAgent(usize),
     StopAgent(usize),
@@ -86,6 +88,7 @@ impl Fault {
             Self::HangServer(_) => Self::HangServer(host),
             Self::RestartServer(_) => Self::RestartServer(host),
             Self::StallAgent(_, time) => Self::StallAgent(host, time),
+            Self::PauseHost(_, time) => Self::PauseHost(host, time),
             Self::KillAgent(_) => Self::KillAgent(host),
             Self::StartAgent(_) => Self::StartAgent(host),
             Self::StopAgent(_) => Self::StopAgent(host),
@@ -100,7 +103,7 @@ fn host_fault(seeded: &mut Seeded, hosts: usize, faults: &mut Vec<(Duration, Fau
     let host = pick(seeded, hosts);
     let at = moment(seeded);
     let until = at + seeded.duration(Duration::from_millis(5), Duration::from_secs(3));
-    match seeded.below(6) {
+    match seeded.below(7) {
         0 => faults.extend([(at, Fault::KillServer(host)), (until, Fault::RestartServer(host))]),
         1 => faults.extend([(at, Fault::HangServer(host)), (until, Fault::RestartServer(host))]),
         2 => {
@@ -108,7 +111,11 @@ fn host_fault(seeded: &mut Seeded, hosts: usize, faults: &mut Vec<(Duration, Fau
             faults.push((at, Fault::StallAgent(host, stall)));
         }
         3 => faults.extend([(at, Fault::KillAgent(host)), (until, Fault::StartAgent(host))]),
-        4 => faults.extend([(at, Fault::StopAgent(host)), (until, Fault::StartAgent(host))]),
+        4 => {
+            let pause = seeded.duration(Duration::from_millis(1), Duration::from_millis(1500));
+            faults.push((at, Fault::PauseHost(host, pause)));
+        }
+        5 => faults.extend([(at, Fault::StopAgent(host)), (until, Fault::StartAgent(host))]),
         _ => faults.extend([(at, Fault::LinkDown(host)), (until, Fault::LinkUp(host))]),
     }
 }

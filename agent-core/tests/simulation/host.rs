@@ -17,6 +17,7 @@ pub(crate) struct Host {
     /// Numbers the agent's lives: what an earlier one asked for does not come back to a later one.
     pub(crate) life: u64,
     pub(crate) stalled_until: Option<Instant>,
+    pub(crate) paused_until: Option<Instant>,
     /// What arrived in the stall.
     pub(crate) inbox: Vec<Input>,
     pub(crate) link_up: bool,
@@ -55,6 +56,7 @@ impl Host {
             agent: None,
             life: 0,
             stalled_until: None,
+            paused_until: None,
             inbox: Vec::new(),
             link_up: true,
             kernel: Kernel { gate: Gate::Refuse, lease_until: origin, address_until: None },
@@ -63,9 +65,16 @@ impl Host {
         }
     }
 
-    /// Address present, gate open, lease valid.
+    pub(crate) fn is_paused(&self, now: Instant) -> bool {
+        self.paused_until.is_some_and(|until| now < until)
+    }
+
+    /// Address present, gate open, lease valid, and somebody there to answer.
     pub(crate) fn serves(&self, now: Instant) -> bool {
-        self.has_address(now) && self.kernel.gate == Gate::Serve && now < self.kernel.lease_until
+        !self.is_paused(now)
+            && self.has_address(now)
+            && self.kernel.gate == Gate::Serve
+            && now < self.kernel.lease_until
     }
 
     pub(crate) fn has_address(&self, now: Instant) -> bool {

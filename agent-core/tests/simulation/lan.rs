@@ -37,6 +37,11 @@ impl Lan {
         self.loss = 0;
     }
 
+    /// The receiver was not there to hear it.
+    pub(crate) fn swallow(&mut self, now: Instant, from: usize, to: usize) {
+        self.swallowed_at[from][to] = Some(now);
+    }
+
     /// After which delays copies of a frame arrive; none: it is lost.
     pub(crate) fn carry(&mut self, now: Instant, from: usize, to: usize, seeded: &mut Seeded) -> Vec<Duration> {
         if self.cut[from][to] || seeded.chance(self.loss) {

@@ -33,7 +33,8 @@ pub(crate) struct World {
 #[derive(Clone, Debug)]
 enum What {
     Fault(Fault),
-    Deliver(usize, Input),
+    /// From the first to the second.
+    Deliver(usize, usize, Input),
     /// A result for one life of the agent.
     Done(usize, u64, Input),
     AddAddress(usize, u64, Input),
@@ -122,7 +123,13 @@ impl World {
                 self.tell(format!("{fault:?}"));
                 self.strike(fault);
             }
-            What::Deliver(host, input) => self.drive(host, vec![input]),
+            What::Deliver(from, host, input) => {
+                if self.hosts[host].is_paused(self.now) {
+                    self.lan.swallow(self.now, from, host);
+                } else {
+                    self.drive(host, vec![input]);
+                }
+            }
             What::Done(host, life, input) => {
                 if self.hosts[host].life == life {
                     self.drive(host, vec![input]);
@@ -168,9 +175,15 @@ impl World {
                 if self.hosts[host].agent.is_none() {
                     return;
                 }
-                self.hosts[host].stalled_until = Some(self.now + stall);
+                let until = self.now + stall;
+                let longest = self.hosts[host].stalled_until.map_or(until, |before| before.max(until));
+                self.hosts[host].stalled_until = Some(longest);
                 let life = self.hosts[host].life;
                 self.schedule(stall, What::Wake(host, life));
+            }
+            Fault::PauseHost(host, pause) => {
+                self.hosts[host].paused_until = Some(self.now + pause);
+                self.strike(Fault::StallAgent(host, pause));
             }
             Fault::KillAgent(host) => {
                 self.hosts[host].agent = None;
@@ -179,6 +192,12 @@ impl World {
                 self.hosts[host].inbox.clear();
             }
             Fault::StartAgent(host) => {
+                if self.hosts[host].is_paused(self.now) {
+                    let wait =
+                        self.hosts[host].paused_until.map_or(Duration::ZERO, |until| until.saturating_since(self.now));
+                    self.schedule(wait, What::Fault(fault));
+                    return;
+                }
                 if self.hosts[host].agent.is_none() {
                     let parameters = self.hosts[host].parameters.clone();
                     // What an earlier life left behind is removed before anything else.
@@ -280,7 +299,7 @@ impl World {
                         let arrived_at = now + delay;
                         let interval = ADVERTISEMENT_INTERVAL;
                         let advert = Advert { router: ROUTER, source: address(host), priority, interval, arrived_at };
-                        self.schedule(delay, What::Deliver(other, Input::Advert(advert)));
+                        self.schedule(delay, What::Deliver(host, other, Input::Advert(advert)));
                     }
                 }
                 if !priority.is_release() {
