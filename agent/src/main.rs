@@ -1,1 +1,61 @@
-fn main() {}
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+use vipd::cli::{Cli, Command};
+use vipd::config::Config;
+use vipd::{cleanup, control};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    start_log();
+    match dispatch(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Every cause in one line; a list of problems keeps its lines.
+            eprintln!("vipd: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(Cli { command, agent }: &Cli) -> anyhow::Result<()> {
+    match command {
+        Command::Run => vipd::run::run(Config::load(agent.config_path())?),
+        Command::CheckConfig { file } => check_config(file.as_deref().unwrap_or(agent.config_path())),
+        Command::Status { json } => {
+            let status = control::request_status(&agent.socket_path()?)?;
+            print(&if *json { serde_json::to_string(&status)? + "\n" } else { status.to_string() })
+        }
+        Command::Cleanup => cleanup::run(&Config::load(agent.config_path())?),
+    }
+}
+
+fn check_config(path: &Path) -> anyhow::Result<()> {
+    let config = Config::load(path)?;
+    for warning in config.complaints_about_secrets().iter().chain(&config.not_in_effect()) {
+        eprintln!("{}: warning: {warning}", path.display());
+    }
+    print(&format!("{}: good\n", path.display()))
+}
+
+/// Prints to stdout; a reader that has gone away is no fault.
+fn print(text: &str) -> anyhow::Result<()> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Logs to stderr what `$VIPD_LOG` names, as in `debug` or `vipd=trace`; without it, from `info` up.
+fn start_log() {
+    let filter = EnvFilter::builder().with_default_directive(tracing::Level::INFO.into()).with_env_var("VIPD_LOG");
+    tracing_subscriber::fmt()
+        .compact()
+        .with_env_filter(filter.from_env_lossy())
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
+}

@@ -1,0 +1,114 @@
+//! The command line.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config;
+
+/// Keeps one virtual IP in front of a pair of MySQL or MariaDB servers.
+///
+/// One vipd runs on each database host. The two elect the host that holds the address (VRRP), watch their own server and
+/// move the address when it fails.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    after_help = "First steps:\n  \
+        vipd check-config /etc/vipd/vipd.toml   find what is wrong in the file\n  \
+        vipd run                                run the agent here and now (as root)\n  \
+        vipd status                             see who is Active and who serves"
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+    #[command(flatten)]
+    pub agent: Agent,
+}
+
+/// How to find the agent and its settings.
+#[derive(Debug, Args)]
+pub struct Agent {
+    /// The configuration file [default: /etc/vipd/vipd.toml]
+    #[arg(long, value_name = "FILE", env = "VIPD_CONFIG", global = true)]
+    pub config: Option<PathBuf>,
+    /// The control socket of the agent [default: control.socket of the configuration, or /run/vipd/vipd.sock]
+    #[arg(long, value_name = "PATH", env = "VIPD_SOCKET", global = true)]
+    pub socket: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Runs the agent in the foreground
+    ///
+    /// It ends on SIGTERM or SIGINT after a clean hand-over: the addresses are gone and the peer knows. Under systemd it
+    /// reports when it is ready and feeds the watchdog. VIPD_LOG sets what is logged, as in VIPD_LOG=debug.
+    Run,
+    /// Checks a configuration file and lists everything that is wrong with it
+    ///
+    /// Each line names the file, the line, the key, what stands there, what is allowed and what to do. Nothing is changed
+    /// and no agent is needed. Exit code: 0 when the file is good, 1 when it is refused.
+    CheckConfig {
+        /// The file [default: the one of --config]
+        file: Option<PathBuf>,
+    },
+    /// Shows who is Active, who serves and why, the server and the datapath
+    Status {
+        /// Prints the status as JSON, for programs
+        #[arg(long)]
+        json: bool,
+    },
+    /// Removes every address and pinned BPF object of this host's configuration
+    ///
+    /// For when no agent runs: systemd calls it after the agent has ended (ExecStopPost).
+    Cleanup,
+}
+
+impl Agent {
+    /// The configuration file, named or by default.
+    #[must_use]
+    pub fn config_path(&self) -> &Path {
+        self.config.as_deref().unwrap_or(Path::new(config::DEFAULT_PATH))
+    }
+
+    /// The control socket: from the command line, else from the configuration, else by default.
+    ///
+    /// A faulty file does not hinder: the agent may run with an earlier one.
+    pub fn socket_path(&self) -> Result<PathBuf, config::Error> {
+        if let Some(socket) = &self.socket {
+            return Ok(socket.clone());
+        }
+        match config::socket_of(self.config_path()) {
+            // Without a file of this name on the command line, there need not be one.
+            Err(_) if self.config.is_none() => Ok(PathBuf::from(config::DEFAULT_SOCKET)),
+            found => found,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn options_may_stand_before_and_after_the_command() {
+        for line in [["vipd", "--config", "a.toml", "status"], ["vipd", "status", "--config", "a.toml"]] {
+            let cli = Cli::try_parse_from(line).unwrap();
+            assert_eq!(cli.agent.config_path(), Path::new("a.toml"));
+        }
+    }
+
+    #[test]
+    fn the_socket_of_the_command_line_goes_first() {
+        let cli = Cli::try_parse_from(["vipd", "status", "--socket", "/tmp/s", "--config", "/nonexistent"]).unwrap();
+        assert_eq!(cli.agent.socket_path().unwrap(), Path::new("/tmp/s"));
+        let cli = Cli::try_parse_from(["vipd", "status", "--config", "/nonexistent"]).unwrap();
+        assert!(cli.agent.socket_path().unwrap_err().to_string().contains("/nonexistent"));
+    }
+}

@@ -1,0 +1,350 @@
+//! The configuration file: read, checked in full and turned into the settings of each part.
+
+mod database;
+mod document;
+pub mod duration;
+mod other_sections;
+mod problem;
+mod virtual_router;
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use agent_core::{Parameters, RouterParameters, ServerParameters, Writers};
+use agent_wire::checksum::ChecksumForm;
+use agent_wire::vrrp::Version;
+use agent_wire::{Priority, Vrid};
+use toml::de::DeTable;
+
+use self::document::{Findings, Section};
+pub use self::problem::{Error, Problem};
+use crate::secret;
+
+/// Where the configuration is looked for unless it is named.
+pub const DEFAULT_PATH: &str = "/etc/vipd/vipd.toml";
+/// Where the agent answers unless the configuration says otherwise.
+pub const DEFAULT_SOCKET: &str = "/run/vipd/vipd.sock";
+/// Where BPF programs and maps are pinned unless the configuration says otherwise.
+pub const DEFAULT_PIN_DIR: &str = "/sys/fs/bpf/vipd";
+
+/// A configuration in which no problem was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The file it was read from.
+    pub path: PathBuf,
+    pub node_name: String,
+    /// At least one; in the order of the file.
+    pub virtual_routers: Vec<VirtualRouter>,
+    pub scripts: Vec<Script>,
+    /// `None`: plain VRRP, no server behind the addresses.
+    pub mysql: Option<Mysql>,
+    pub peer: Option<Peer>,
+    pub witness: Option<Witness>,
+    pub gateway: Option<Gateway>,
+    pub datapath_mode: DatapathMode,
+    pub control: Control,
+    pub notify: Option<Notify>,
+}
+
+/// One `[[virtual_router]]`: its addresses, peers and source are of one family.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VirtualRouter {
+    pub name: String,
+    pub interface: String,
+    pub vrid: Vrid,
+    pub priority: Priority,
+    pub version: Version,
+    pub advertisement_interval: Duration,
+    /// At least one.
+    pub addresses: Vec<AddressWithPrefix>,
+    /// Empty: advertisements are multicast.
+    pub peers: Vec<IpAddr>,
+    /// `None`: the interface's primary address of the family.
+    pub source_address: Option<IpAddr>,
+    pub preempt_mode: bool,
+    pub preempt_delay: Duration,
+    pub startup_delay: Duration,
+    pub checksum_form: ChecksumForm,
+    pub authentication: Option<Authentication>,
+    pub track_interfaces: Vec<String>,
+    pub track_scripts: Vec<String>,
+    pub announce_repeat: Vec<Duration>,
+    pub announce_refresh: Duration,
+}
+
+/// An address as it is added to an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct AddressWithPrefix {
+    pub address: IpAddr,
+    /// In bits.
+    pub prefix: u8,
+}
+
+/// How advertisements are authenticated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Authentication {
+    /// Version 3: a keyed trailer.
+    HmacSha256 { key_file: PathBuf },
+    /// Version 2: a text of up to 8 bytes that everybody on the LAN can read.
+    Pass { key_file: PathBuf },
+}
+
+/// One `[[script]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Script {
+    pub name: String,
+    pub command: String,
+    pub interval: Duration,
+    pub timeout: Duration,
+    pub rise: u32,
+    pub fall: u32,
+    /// Added to the priority while the script fails; 0: the router is no candidate then.
+    pub weight: i32,
+}
+
+/// The `[mysql]` section.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mysql {
+    pub endpoint: Endpoint,
+    pub user: String,
+    /// `None`: without a password, for accounts that the server knows by the socket's credentials.
+    pub password_file: Option<PathBuf>,
+    pub probe_interval: Duration,
+    pub probe_timeout: Duration,
+    pub fall: u32,
+    pub rise: u32,
+    pub write_probe: bool,
+    pub writers: Writers,
+    pub require_replication: bool,
+    pub catch_up_lag: Duration,
+    pub drain_timeout: Duration,
+    pub durability: Durability,
+}
+
+/// Where the server listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    Unix(PathBuf),
+    Tcp(SocketAddr),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// What was not yet received by the standby is lost with its server.
+    Async,
+    /// A commit is acknowledged when the standby has it.
+    SemiSync,
+}
+
+/// The `[peer]` section.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    pub address: SocketAddr,
+    pub listen: SocketAddr,
+    pub secret_file: PathBuf,
+}
+
+/// The `[witness]` section.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Witness {
+    pub etcd: Vec<String>,
+}
+
+/// The `[gateway]` section.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gateway {
+    pub address: IpAddr,
+}
+
+/// The `[datapath]` section's `mode`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DatapathMode {
+    /// The best that works: native XDP, generic XDP, socket.
+    Auto,
+    Native,
+    Generic,
+    Socket,
+}
+
+/// The `[control]` section.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Control {
+    pub socket: PathBuf,
+    pub pin_dir: PathBuf,
+    pub metrics: Option<SocketAddr>,
+}
+
+/// The `[notify]` section.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notify {
+    pub command: Option<String>,
+    pub webhook: Option<String>,
+    pub email: Option<Email>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Email {
+    pub to: Vec<String>,
+    pub from: String,
+    pub smtp: String,
+}
+
+impl Config {
+    /// Reads and checks a file; a refusal lists every problem in it.
+    pub fn load(path: &Path) -> Result<Self, Error> {
+        let text = std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+        Self::parse(&text, path).map_err(|problems| Error::Refused { path: path.to_owned(), problems })
+    }
+
+    /// Checks the text of a configuration; `path` is only noted.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, Vec<Problem>> {
+        let (document, errors) = DeTable::parse_recoverable(text);
+        let findings = Findings::new(text);
+        for error in &errors {
+            let at = error.span().map_or(0, |span| span.start);
+            findings.note(at, "", None, error.message(), "correct the TOML syntax (https://toml.io)");
+        }
+        if !errors.is_empty() {
+            return Err(findings.into_problems());
+        }
+        let config = Self::read(&Section::root(&document, &findings), path);
+        let problems = findings.into_problems();
+        if problems.is_empty() { Ok(config) } else { Err(problems) }
+    }
+
+    fn read(root: &Section<'_>, path: &Path) -> Self {
+        let scripts = other_sections::read_scripts(root);
+        let virtual_routers = virtual_router::read_all(root, &scripts);
+        let config = Self {
+            path: path.to_owned(),
+            node_name: other_sections::read_node_name(root),
+            virtual_routers,
+            scripts,
+            mysql: database::read(root),
+            peer: other_sections::read_peer(root),
+            witness: other_sections::read_witness(root),
+            gateway: other_sections::read_gateway(root),
+            datapath_mode: other_sections::read_datapath_mode(root),
+            control: other_sections::read_control(root),
+            notify: other_sections::read_notify(root),
+        };
+        root.refuse_unknown();
+        config
+    }
+
+    /// What the decisions need; `primary_address` finds the source of a router that names none.
+    pub fn parameters<E>(
+        &self,
+        mut primary_address: impl FnMut(&VirtualRouter) -> Result<IpAddr, E>,
+    ) -> Result<Parameters, E> {
+        let routers = self.virtual_routers.iter().map(|router| {
+            let source_address = match router.source_address {
+                Some(address) => address,
+                None => primary_address(router)?,
+            };
+            Ok(router.parameters(source_address))
+        });
+        let server = self.mysql.as_ref().map(Mysql::parameters);
+        Ok(Parameters { routers: routers.collect::<Result<_, E>>()?, server })
+    }
+
+    /// Settings that are valid but that this version does not act on, one sentence per section.
+    #[must_use]
+    pub fn not_in_effect(&self) -> Vec<String> {
+        let routers = &self.virtual_routers;
+        let semi_sync = self.mysql.as_ref().is_some_and(|mysql| mysql.durability == Durability::SemiSync);
+        let authentication = routers.iter().any(|router| router.authentication.is_some());
+        let tracking =
+            routers.iter().any(|router| !router.track_interfaces.is_empty() || !router.track_scripts.is_empty());
+        [
+            ("[peer]", self.peer.is_some()),
+            ("[witness]", self.witness.is_some()),
+            ("[gateway]", self.gateway.is_some()),
+            ("[notify]", self.notify.is_some()),
+            ("control.metrics", self.control.metrics.is_some()),
+            ("virtual_router.authentication", authentication),
+            ("virtual_router.track_interfaces, track_scripts and [[script]]", tracking || !self.scripts.is_empty()),
+            ("mysql.replication.durability = \"semi-sync\"", semi_sync),
+        ]
+        .into_iter()
+        .filter(|(_, present)| *present)
+        .map(|(section, _)| format!("{section}: not in effect, this version of vipd does not act on it yet"))
+        .collect()
+    }
+
+    /// What is wrong with the files of secrets that exist; the agent would refuse to start.
+    #[must_use]
+    pub fn complaints_about_secrets(&self) -> Vec<String> {
+        let password = self.mysql.as_ref().and_then(|mysql| mysql.password_file.as_ref());
+        let peer = self.peer.as_ref().map(|peer| &peer.secret_file);
+        let keys = self.virtual_routers.iter().filter_map(|router| match &router.authentication {
+            Some(Authentication::HmacSha256 { key_file } | Authentication::Pass { key_file }) => Some(key_file),
+            None => None,
+        });
+        let files = password.into_iter().chain(peer).chain(keys);
+        files.filter_map(|path| secret::complaint(path)).collect()
+    }
+}
+
+/// Finds `control.socket` in a file, whatever else is wrong with the file.
+pub fn socket_of(path: &Path) -> Result<PathBuf, Error> {
+    let text = std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    let (document, _errors) = DeTable::parse_recoverable(&text);
+    let findings = Findings::new(&text);
+    Ok(other_sections::read_control(&Section::root(&document, &findings)).socket)
+}
+
+impl VirtualRouter {
+    /// Whether its addresses are IPv6.
+    #[must_use]
+    pub fn is_ipv6(&self) -> bool {
+        self.addresses.iter().any(|address| address.address.is_ipv6())
+    }
+
+    fn parameters(&self, source_address: IpAddr) -> RouterParameters {
+        RouterParameters {
+            name: self.name.clone(),
+            vrid: self.vrid,
+            version: self.version,
+            priority: self.priority,
+            advertisement_interval: self.advertisement_interval,
+            source_address,
+            sole_peer: match self.peers.as_slice() {
+                [peer] => Some(*peer),
+                [] | [_, _, ..] => None,
+            },
+            preempt_mode: self.preempt_mode,
+            preempt_delay: self.preempt_delay,
+            startup_delay: self.startup_delay,
+            announce_repeat: self.announce_repeat.clone(),
+            announce_refresh: self.announce_refresh,
+        }
+    }
+}
+
+impl Mysql {
+    fn parameters(&self) -> ServerParameters {
+        ServerParameters {
+            fall: self.fall,
+            rise: self.rise,
+            writers: self.writers,
+            require_replication: self.require_replication,
+            catch_up_lag: self.catch_up_lag,
+        }
+    }
+
+    /// Reads the password; an account without `password_file` has an empty one.
+    pub fn password(&self) -> Result<secret::Secret, secret::Error> {
+        match &self.password_file {
+            Some(path) => secret::Secret::read(path),
+            None => Ok(secret::Secret::new("")),
+        }
+    }
+}
+
+impl std::fmt::Display for AddressWithPrefix {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix)
+    }
+}
