@@ -3,7 +3,7 @@
 use std::env;
 use std::error::Error;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Exports `VIPD_BPF_OBJECT_PATH`: a copy of the object, or an empty file where none was built.
 ///
@@ -15,12 +15,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-env-changed=CARGO_TARGET_DIR");
     let mut object = None;
     for candidate in candidates()? {
-        // A missing file would make cargo run this each time; its folder tells when it appears.
-        let watched = candidate.ancestors().find(|path| path.exists()).unwrap_or(Path::new("build.rs"));
-        println!("cargo::rerun-if-changed={}", watched.display());
         if candidate.is_file() {
+            println!("cargo::rerun-if-changed={}", candidate.display());
             object = Some(candidate);
             break;
+        }
+        // Cargo takes a missing file for a changed one each time; the folder changes when the file appears.
+        if let Some(folder) = candidate.parent()
+            && fs::create_dir_all(folder).is_ok()
+        {
+            println!("cargo::rerun-if-changed={}", folder.display());
         }
     }
     match object {

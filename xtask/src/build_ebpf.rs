@@ -1,7 +1,7 @@
 //! `cargo xtask build-ebpf`.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
@@ -21,17 +21,24 @@ pub(crate) struct BuildEbpf {
     /// Check the types only, without writing the object
     #[arg(long)]
     check: bool,
+    /// Let the programs write a line per packet to the agent's log at level debug (slower)
+    #[arg(long)]
+    log: bool,
 }
 
 impl BuildEbpf {
     pub(crate) fn run(&self) -> Result<()> {
-        if self.check { compile("check") } else { build() }
+        if self.check { compile("check", self.log) } else { write(self.log) }
     }
 }
 
 /// Writes the object that the agent embeds.
 pub(crate) fn build() -> Result<()> {
-    compile("build")?;
+    write(false)
+}
+
+fn write(log: bool) -> Result<()> {
+    compile("build", log)?;
     let built = target().join(TARGET).join("release/vipd-ebpf");
     let object = workspace::bpf_object();
     let folder = object.parent().context("the object has a folder")?;
@@ -49,11 +56,11 @@ pub(crate) fn build() -> Result<()> {
     Ok(())
 }
 
-fn target() -> std::path::PathBuf {
+fn target() -> PathBuf {
     workspace::target().join("ebpf")
 }
 
-fn compile(verb: &str) -> Result<()> {
+fn compile(verb: &str, log: bool) -> Result<()> {
     let Some(compiler) = Compiler::find() else {
         bail!("no compiler with the sources of `core`: run `cargo xtask setup`");
     };
@@ -63,9 +70,13 @@ fn compile(verb: &str) -> Result<()> {
     }
     // `--btf` and full debug information: without them the loader refuses the maps.
     let flags = format!("-C linker={} -C link-arg=--btf -C debuginfo=2", linker.display());
+    let mut cargo = command::cargo();
+    cargo.args([verb, "--quiet", "--package", "agent-ebpf", "--release"]);
+    if log {
+        cargo.args(["--features", "log"]);
+    }
     command::run(
-        command::cargo()
-            .args([verb, "--quiet", "--package", "agent-ebpf", "--release"])
+        cargo
             .args(["--target", TARGET, "-Z", "build-std=core", "--target-dir"])
             .arg(target())
             .env("RUSTC", &compiler.rustc)
