@@ -3,5 +3,11 @@
 
 #[path = "network/addresses.rs"]
 mod addresses;
+#[path = "network/adverts.rs"]
+mod adverts;
+#[path = "network/announcements.rs"]
+mod announcements;
 #[path = "network/namespace.rs"]
 mod namespace;
+#[path = "network/xdp.rs"]
+mod xdp;

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::sched::{CloneFlags, setns};
 
@@ -27,8 +28,16 @@ impl Pair {
             ip(&format!("-n {name} link set v0 address 02:00:00:00:00:0{number}"));
             ip(&format!("-n {name} address add 192.0.2.{number}/24 dev v0"));
             ip(&format!("-n {name} address add fd00::{number}/64 dev v0 nodad"));
+            // Without duplicate address detection the link-local address can be used at once.
+            host.run(|| std::fs::write("/proc/sys/net/ipv6/conf/v0/accept_dad", "0").unwrap());
             ip(&format!("-n {name} link set lo up"));
             ip(&format!("-n {name} link set v0 up"));
+        }
+        // IPv6 starts when the kernel has told itself of the carrier, up to a second later.
+        let began = Instant::now();
+        while [&a, &b].iter().any(|host| host.ip("-6 route show table local").matches("ff00::/8").count() == 0) {
+            assert!(began.elapsed() < Duration::from_secs(5), "IPv6 does not start");
+            thread::sleep(Duration::from_millis(10));
         }
         Some(Self { a, b })
     }

@@ -1,0 +1,312 @@
+//! How advertisements come in and how the gate is moved: XDP where the host can, raw sockets always.
+//!
+//! The XDP program takes out of the stack what it has reported or refused. What it leaves alone (a full ring, an IPv6
+//! extension header, a router with a password) reaches the sockets, so that nothing depends on which of them saw it.
+
+mod counters;
+mod pins;
+mod program;
+mod receiver;
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::time::Duration;
+
+use agent_core::{Advert, Gate, Instant, RouterId};
+use agent_wire::vrrp::{Authentication, Version};
+use agent_wire::{Refusal, Vrid};
+use futures_util::future::select_all;
+
+pub use counters::Counters;
+pub use pins::remove as cleanup;
+
+use program::Program;
+use receiver::Receiver;
+
+/// Which ways in are allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// The best that works: native, then generic, then socket.
+    Auto,
+    /// This one or none.
+    Only(Mode),
+}
+
+/// The way in that is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// XDP in the driver.
+    Native,
+    /// XDP in the stack, for drivers without support.
+    Generic,
+    /// No XDP, so no gate either.
+    Socket,
+}
+
+impl Mode {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Generic => "generic",
+            Self::Socket => "socket",
+        }
+    }
+}
+
+/// What the datapath has to know of one virtual router.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Router {
+    pub interface: String,
+    pub ifindex: u32,
+    pub vrid: Vrid,
+    pub version: Version,
+    /// This host's own source address; its family is that of the advertisements.
+    pub source: IpAddr,
+    /// Empty: advertisements come to the group, from anybody.
+    pub peers: Vec<IpAddr>,
+    pub authentication: Authentication,
+    /// The configured interval, which version 2 demands of the sender too.
+    pub interval: Duration,
+    /// The virtual addresses, without their prefixes.
+    pub addresses: Vec<IpAddr>,
+}
+
+impl Router {
+    /// The checks that need the configuration, made after those of a packet by itself.
+    fn admit(&self, source: IpAddr, interval: Duration) -> Result<(), Refusal> {
+        if self.version == Version::V2 && interval != self.interval {
+            return Err(Refusal::Interval);
+        }
+        if !self.peers.is_empty() && !self.peers.contains(&source) {
+            return Err(Refusal::Source);
+        }
+        if source == self.source { Err(Refusal::OwnSource) } else { Ok(()) }
+    }
+}
+
+/// All that [`Datapath::open`] needs.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub choice: Choice,
+    /// In the order of the configuration: a [`RouterId`] is an index into it.
+    pub routers: Vec<Router>,
+    /// A folder of this agent's own on a BPF file system.
+    pub pin_dir: PathBuf,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("this agent was built without the BPF object")]
+    BuiltWithoutBpf,
+    #[error("cannot {operation} {object}")]
+    Program {
+        operation: &'static str,
+        object: String,
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    #[error("cannot {operation} {object}")]
+    Socket {
+        operation: &'static str,
+        object: String,
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl Error {
+    fn program(
+        operation: &'static str,
+        object: impl Into<String>,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self::Program { operation, object: object.into(), source: source.into() }
+    }
+
+    fn socket(operation: &'static str, object: impl Into<String>, source: impl Into<io::Error>) -> Self {
+        Self::Socket { operation, object: object.into(), source: source.into() }
+    }
+
+    /// The error and its causes in one line.
+    fn sentence(&self) -> String {
+        let mut sentence = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            let text = error.to_string();
+            // Some errors repeat their cause in their own text.
+            if !sentence.ends_with(&text) {
+                sentence = format!("{sentence}: {text}");
+            }
+            cause = error.source();
+        }
+        sentence
+    }
+}
+
+/// The way in of advertisements, and the gate.
+#[derive(Debug)]
+pub struct Datapath {
+    routers: Vec<Router>,
+    receivers: Vec<Receiver>,
+    program: Option<Program>,
+    fallback_reason: Option<String>,
+    pending: VecDeque<Advert>,
+    refused: Counters,
+}
+
+impl Datapath {
+    /// Opens the sockets and, as chosen, loads, pins and attaches the XDP program with every gate at
+    /// [`Gate::Refuse`]; needs a tokio runtime with I/O enabled.
+    ///
+    /// Pins of an agent that was here before are taken over without a detached moment. A program that somebody else
+    /// attached is never replaced: the next mode is tried, and the reason kept.
+    pub fn open(settings: Settings) -> Result<Self, Error> {
+        let Settings { choice, routers, pin_dir } = settings;
+        let receivers = routers.iter().enumerate().map(|(index, router)| Receiver::open(RouterId(index), router));
+        let receivers = receivers.collect::<Result<Vec<_>, _>>()?;
+        let (program, fallback_reason) = attach(choice, &routers, &pin_dir)?;
+        if let Some(reason) = &fallback_reason {
+            tracing::warn!(reason, mode = mode_of(program.as_ref()).as_str(), "the datapath is not the best one");
+        }
+        let (pending, refused) = (VecDeque::new(), Counters::default());
+        Ok(Self { routers, receivers, program, fallback_reason, pending, refused })
+    }
+
+    /// The next advertisement that passed all checks; safe to cancel.
+    pub async fn next_advert(&mut self) -> Result<Advert, Error> {
+        loop {
+            self.gather()?;
+            if let Some(advert) = self.pending.pop_front() {
+                return Ok(advert);
+            }
+            self.ready().await?;
+        }
+    }
+
+    /// Appends everything that has arrived up to now, by arrival; does not wait.
+    pub fn drain(&mut self, adverts: &mut Vec<Advert>) -> Result<(), Error> {
+        self.gather()?;
+        adverts.extend(self.pending.drain(..));
+        Ok(())
+    }
+
+    /// Moves the gate of all addresses of a router; without XDP there is none to move.
+    pub fn set_gate(&mut self, router: RouterId, gate: Gate) -> Result<(), Error> {
+        let Some(program) = &mut self.program else { return Ok(()) };
+        self.routers.get(router.0).map_or(Ok(()), |settings| program.set_gate(router, settings, gate))
+    }
+
+    /// Lets the gate of a router serve until then, if it is at [`Gate::Serve`].
+    pub fn renew_lease(&mut self, router: RouterId, until: Instant) -> Result<(), Error> {
+        self.program.as_mut().map_or(Ok(()), |program| program.renew_lease(router, until))
+    }
+
+    /// How many packets ended how, in XDP and in the sockets together.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        let in_kernel = self.program.as_ref().map(Program::counters).unwrap_or_default();
+        in_kernel + self.refused
+    }
+
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        mode_of(self.program.as_ref())
+    }
+
+    /// Whether frames for the addresses are held back in the kernel when the lease has ended.
+    #[must_use]
+    pub fn gate(&self) -> bool {
+        self.program.is_some()
+    }
+
+    /// Why a better mode is not used.
+    #[must_use]
+    pub fn fallback_reason(&self) -> Option<&str> {
+        self.fallback_reason.as_deref()
+    }
+
+    /// Moves what has arrived to `pending`.
+    fn gather(&mut self) -> Result<(), Error> {
+        let sorted_from = self.pending.len();
+        let mut seen = Vec::new();
+        if let Some(program) = &mut self.program {
+            program.drain(&mut seen);
+        }
+        for advert in seen {
+            let Some(router) = self.routers.get(advert.router.0) else { continue };
+            match router.admit(advert.source, advert.interval) {
+                Ok(()) => self.pending.push_back(advert),
+                Err(refusal) => self.refused.count_late_refusal(refusal),
+            }
+        }
+        for (receiver, router) in self.receivers.iter_mut().zip(&self.routers) {
+            while let Some(received) = receiver.receive(router)? {
+                match received {
+                    Ok(advert) => {
+                        self.refused.reported += 1;
+                        self.pending.push_back(advert);
+                    }
+                    Err(refusal) => self.refused.count_refusal(refusal),
+                }
+            }
+        }
+        let fresh = self.pending.make_contiguous().get_mut(sorted_from..).unwrap_or_default();
+        fresh.sort_by_key(|advert| advert.arrived_at);
+        Ok(())
+    }
+
+    /// Waits until [`Self::gather`] has something to find.
+    async fn ready(&mut self) -> Result<(), Error> {
+        let sockets = self.receivers.iter().map(|receiver| Box::pin(receiver.ready()));
+        let sockets = select_all(sockets.collect::<Vec<_>>());
+        match &mut self.program {
+            None => sockets.await.0,
+            Some(program) => {
+                let ring = pin!(program.ready());
+                match futures_util::future::select(ring, sockets).await {
+                    futures_util::future::Either::Left((ready, _)) => ready,
+                    futures_util::future::Either::Right(((ready, ..), _)) => ready,
+                }
+            }
+        }
+    }
+}
+
+fn mode_of(program: Option<&Program>) -> Mode {
+    program.map_or(Mode::Socket, Program::mode)
+}
+
+/// Attaches the program in the best mode of the choice; gives the reason where that is not the best there is.
+fn attach(choice: Choice, routers: &[Router], pin_dir: &Path) -> Result<(Option<Program>, Option<String>), Error> {
+    let modes: &[Mode] = match choice {
+        Choice::Auto => &[Mode::Native, Mode::Generic],
+        Choice::Only(Mode::Native) => &[Mode::Native],
+        Choice::Only(Mode::Generic) => &[Mode::Generic],
+        Choice::Only(Mode::Socket) => {
+            // An agent before this one may have left a gate that nobody would move any more.
+            pins::remove(pin_dir).map_err(|error| Error::program("remove the pins in", path_text(pin_dir), error))?;
+            return Ok((None, None));
+        }
+    };
+    let mut reasons = Vec::new();
+    for &mode in modes {
+        match Program::attach(mode, routers, pin_dir) {
+            Ok(program) => {
+                let reason = (!reasons.is_empty()).then(|| reasons.join("; "));
+                return Ok((Some(program), reason));
+            }
+            Err(error) if choice != Choice::Auto => return Err(error),
+            Err(Error::BuiltWithoutBpf) => return Ok((None, Some(Error::BuiltWithoutBpf.to_string()))),
+            Err(error) => reasons.push(format!("{}: {}", mode.as_str(), error.sentence())),
+        }
+    }
+    Ok((None, Some(reasons.join("; "))))
+}
+
+fn path_text(path: &Path) -> String {
+    path.display().to_string()
+}

@@ -1,0 +1,102 @@
+use std::ops::Add;
+
+use agent_wire::Refusal;
+use agent_wire::map::Outcome;
+
+/// How many packets ended how.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Valid advertisements that were handed in.
+    pub reported: u64,
+    /// Valid advertisements that found the ring full and went to the sockets.
+    pub ring_full: u64,
+    /// Advertisements for a router that does not run here.
+    pub unknown_router: u64,
+    /// Frames for a virtual address that the gate let through.
+    pub served: u64,
+    /// TCP segments for a virtual address that the gate answered with a reset.
+    pub reset: u64,
+    /// Frames for a virtual address that the gate dropped.
+    pub dropped: u64,
+    refused: [u64; Refusal::ALL.len()],
+}
+
+impl Counters {
+    /// How many were refused for this reason.
+    #[must_use]
+    pub fn refused(&self, refusal: Refusal) -> u64 {
+        self.refused.get(refusal as usize).copied().unwrap_or_default()
+    }
+
+    /// Every reason with its count.
+    pub fn refusals(&self) -> impl Iterator<Item = (Refusal, u64)> + '_ {
+        Refusal::ALL.into_iter().map(|refusal| (refusal, self.refused(refusal)))
+    }
+
+    pub(super) fn count_refusal(&mut self, refusal: Refusal) {
+        if let Some(count) = self.refused.get_mut(refusal as usize) {
+            *count += 1;
+        }
+    }
+
+    /// Counts what the XDP program had reported, and counted as such, but the configuration refuses.
+    pub(super) fn count_late_refusal(&mut self, refusal: Refusal) {
+        self.reported = self.reported.wrapping_sub(1);
+        self.count_refusal(refusal);
+    }
+
+    /// Takes the counts from where `count_of` finds those of the XDP program.
+    pub(super) fn read(count_of: impl Fn(Outcome) -> u64) -> Self {
+        Self {
+            reported: count_of(Outcome::Reported),
+            ring_full: count_of(Outcome::RingFull),
+            unknown_router: count_of(Outcome::UnknownRouter),
+            served: count_of(Outcome::Served),
+            reset: count_of(Outcome::Reset),
+            dropped: count_of(Outcome::Dropped),
+            refused: Refusal::ALL.map(|refusal| count_of(Outcome::Refused(refusal))),
+        }
+    }
+}
+
+impl Add for Counters {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        let mut refused = self.refused;
+        for (count, more) in refused.iter_mut().zip(other.refused) {
+            *count += more;
+        }
+        Self {
+            // Late refusals are counted below zero.
+            reported: self.reported.wrapping_add(other.reported),
+            ring_full: self.ring_full + other.ring_full,
+            unknown_router: self.unknown_router + other.unknown_router,
+            served: self.served + other.served,
+            reset: self.reset + other.reset,
+            dropped: self.dropped + other.dropped,
+            refused,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_sits_at_its_own_index() {
+        for (index, refusal) in Refusal::ALL.into_iter().enumerate() {
+            assert_eq!(refusal as usize, index);
+        }
+    }
+
+    #[test]
+    fn a_late_refusal_moves_from_reported_to_refused() {
+        let in_kernel = Counters { reported: 3, ..Counters::default() };
+        let mut late = Counters::default();
+        late.count_late_refusal(Refusal::Source);
+        let sum = in_kernel + late;
+        assert_eq!((sum.reported, sum.refused(Refusal::Source)), (2, 1));
+    }
+}
