@@ -10,6 +10,14 @@ use crate::pair::{Failover, Fault, Pair, Setting};
 /// Lets each fault happen `rounds` times, now to one host and now to the other, and prints a table.
 pub fn run(faults: &[Fault], rounds: usize, setting: &Setting, json: bool) -> Result<()> {
     let mut pair = Pair::start("bench", setting)?;
+    let measured = measure(&mut pair, faults, rounds, json);
+    if measured.is_err() {
+        pair.run.keep_logs();
+    }
+    measured
+}
+
+fn measure(pair: &mut Pair, faults: &[Fault], rounds: usize, json: bool) -> Result<()> {
     pair.start_writer()?;
     let mut all = Vec::new();
     for &fault in faults {
@@ -44,7 +52,8 @@ fn print(fault: Fault, failovers: &[Failover]) {
         let last = values.len().saturating_sub(1);
         format!("{:8.1} {:8.1} {:8.1}", at(0), at(last / 2), at(last))
     };
-    println!("{}, {} rounds{:>28} {:>8} {:>8}", fault.as_str(), failovers.len(), "min", "median", "max");
+    let title = format!("{}, {} rounds", fault.as_str(), failovers.len());
+    println!("{title:<50} {:>8} {:>8} {:>8}", "min", "median", "max");
     let gaps = failovers.iter().map(|failover| failover.gap_ms).collect();
     println!("  {:<48} {}", "gap between acknowledged writes, ms", spread(gaps));
     let holders = failovers.iter().map(|failover| failover.two_holders_ms).collect();

@@ -60,6 +60,20 @@ pub fn run(json: bool, setting: &Setting) -> Result<()> {
     story.more("client 10.77.0.10   one INSERT / 2 ms ┘");
     story.more(&format!("The client knows only {VIP}. It never tries an id twice and notes each acknowledgement."));
     let mut pair = Pair::start("demo", setting)?;
+    let told = tell(&story, &mut pair);
+    if told.is_err() {
+        pair.run.keep_logs();
+    }
+    drop(pair);
+    let report = Report { seconds: story.started.elapsed().as_secs_f64(), ..told? };
+    story.tell("everything is removed again. Play with it yourself: cargo xtask lab up");
+    if json {
+        println!("{}", serde_json::to_string_pretty(&report)?);
+    }
+    Ok(())
+}
+
+fn tell(story: &Story, pair: &mut Pair) -> Result<Report> {
     let first = pair.wait_settled(Duration::from_secs(30))?;
     let names = pair.network.databases.clone().map(|host| host.name);
     let status = pair.agents[first].status()?;
@@ -103,12 +117,5 @@ pub fn run(json: bool, setting: &Setting) -> Result<()> {
     if statuses.iter().filter(|status| status.serving()).count() != 1 {
         bail!("not exactly one host serves at the end: {statuses:?}");
     }
-    drop(pair);
-    story.tell("everything is removed again. Play with it yourself: cargo xtask lab up");
-    if json {
-        let seconds = story.started.elapsed().as_secs_f64();
-        let report = Report { ok: true, datapath, gate, failovers, rows, seconds };
-        println!("{}", serde_json::to_string_pretty(&report)?);
-    }
-    Ok(())
+    Ok(Report { ok: true, datapath, gate, failovers, rows, seconds: 0.0 })
 }

@@ -6,7 +6,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill};
 use nix::unistd::Pid;
 
 /// A child process with its output in a file; killed and reaped on drop unless it is released.
@@ -24,7 +24,11 @@ impl Process {
         let output = output.with_context(|| format!("open {}", log.display()))?;
         let errors = output.try_clone().context("duplicate a log file")?;
         command.stdin(Stdio::null()).stdout(output).stderr(errors);
-        let child = command.spawn().with_context(|| format!("start {command:?}"))?;
+        // A child inherits the mask, and one that cannot see SIGTERM cannot be stopped in order.
+        let mask = SigSet::empty().thread_swap_mask(SigmaskHow::SIG_SETMASK).context("clear the signal mask")?;
+        let child = command.spawn();
+        mask.thread_set_mask().context("restore the signal mask")?;
+        let child = child.with_context(|| format!("start {command:?}"))?;
         Ok(Self { child, log: log.to_owned(), lasting: false })
     }
 

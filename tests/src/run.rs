@@ -26,6 +26,7 @@ pub struct Run {
     folder: PathBuf,
     runtime: PathBuf,
     lasting: bool,
+    keep: bool,
 }
 
 impl Run {
@@ -52,7 +53,7 @@ impl Run {
         for folder in [&folder, &runtime] {
             fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
         }
-        Ok(Self { name, folder, runtime, lasting })
+        Ok(Self { name, folder, runtime, lasting, keep: std::env::var_os("VIPD_LAB_KEEP").is_some() })
     }
 
     pub fn name(&self) -> &str {
@@ -62,6 +63,11 @@ impl Run {
     /// Logs and data of this run.
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// Leaves the logs when the run ends, as a panic does.
+    pub fn keep_logs(&mut self) {
+        self.keep = true;
     }
 
     /// Sockets of this run.
@@ -88,7 +94,7 @@ impl Drop for Run {
         if let Err(error) = sweep(&self.name) {
             eprintln!("lab: {error:#}");
         }
-        if std::thread::panicking() || std::env::var_os("VIPD_LAB_KEEP").is_some() {
+        if self.keep || std::thread::panicking() {
             eprintln!("lab: logs are kept in {}", self.folder.display());
         } else if let Err(error) = remove_folder(&self.folder) {
             eprintln!("lab: {error:#}");
