@@ -193,15 +193,17 @@ fn events_of(mut datagram: &[u8]) -> Vec<LinkEvent> {
 }
 
 fn event_of(message: RouteNetlinkMessage) -> Option<LinkEvent> {
-    let (link, vanished) = match message {
-        RouteNetlinkMessage::NewLink(link) => (link, false),
-        RouteNetlinkMessage::DelLink(link) => (link, true),
-        _ => return None,
+    let (link, vanished) = if let RouteNetlinkMessage::NewLink(link) = message {
+        (link, false)
+    } else if let RouteNetlinkMessage::DelLink(link) = message {
+        (link, true)
+    } else {
+        return None;
     };
-    let name = link.attributes.iter().find_map(|attribute| match attribute {
-        LinkAttribute::IfName(name) => Some(name.clone()),
-        _ => None,
-    })?;
+    let name = link
+        .attributes
+        .iter()
+        .find_map(|attribute| if let LinkAttribute::IfName(name) = attribute { Some(name.clone()) } else { None })?;
     let up = !vanished && link.header.flags.contains(LinkFlags::Up | LinkFlags::LowerUp);
     Some(LinkEvent { index: link.header.index, name, up, vanished })
 }

@@ -192,15 +192,16 @@ fn marked(message: &AddressMessage) -> Option<Vip> {
     if !message.attributes.contains(&mark) {
         return None;
     }
-    let mut address = None;
+    let (mut own, mut local) = (None, None);
     for attribute in &message.attributes {
-        match attribute {
-            // On a point-to-point interface `Address` is the other end.
-            AddressAttribute::Local(local) => address = Some(*local),
-            AddressAttribute::Address(own) => address = address.or(Some(*own)),
-            _ => {}
+        if let AddressAttribute::Local(address) = attribute {
+            local = Some(*address);
+        } else if let AddressAttribute::Address(address) = attribute {
+            own = Some(*address);
         }
     }
+    // On a point-to-point interface the second is the other end.
+    let address = local.or(own);
     Some(Vip { ifindex: message.header.index, address: address?, prefix: message.header.prefix_len })
 }
 
@@ -225,9 +226,8 @@ mod tests {
         let message = addition(&vip("2001:db8::150", 64));
         let flags = AddressFlags::Nodad | AddressFlags::Noprefixroute;
         assert!(message.attributes.contains(&AddressAttribute::Flags(flags)));
-        let preferred = message.attributes.iter().find_map(|attribute| match attribute {
-            AddressAttribute::CacheInfo(info) => Some(info.ifa_preferred),
-            _ => None,
+        let preferred = message.attributes.iter().find_map(|attribute| {
+            if let AddressAttribute::CacheInfo(info) = attribute { Some(info.ifa_preferred) } else { None }
         });
         assert_eq!(preferred, Some(0));
     }

@@ -69,6 +69,8 @@ impl Program {
         }
         let mut object = loader.load(OBJECT).map_err(|error| Error::program("load", "the BPF object", error))?;
 
+        // The kernel looks the maps up here; afterwards the program keeps them itself.
+        xdp_of(&mut object)?.load().map_err(|error| Error::program("load", "the XDP program", error))?;
         let mut program = Self::of_maps(mode, &mut object)?;
         program.configure(routers, &mut object)?;
         attach_links(mode, routers, dir, &mut object)?;
@@ -159,12 +161,13 @@ fn lease_of(id: RouterId) -> Result<u32, Error> {
     u32::try_from(id.0).map_err(|error| Error::program("find", format!("lease {}", id.0), error))
 }
 
+fn xdp_of(object: &mut Ebpf) -> Result<&mut Xdp, Error> {
+    let program = object.program_mut(pins::PROGRAM).ok_or_else(|| missing("the program", pins::PROGRAM))?;
+    program.try_into().map_err(|error| Error::program("use", "the XDP program", error))
+}
+
 fn attach_links(mode: Mode, routers: &[Router], dir: &Path, object: &mut Ebpf) -> Result<(), Error> {
-    let program = object.program_mut(pins::PROGRAM);
-    let program = program.ok_or_else(|| missing("the program", pins::PROGRAM))?;
-    let failed = |operation| move |error| Error::program(operation, "the XDP program", error);
-    let xdp: &mut Xdp = program.try_into().map_err(failed("find"))?;
-    xdp.load().map_err(failed("load"))?;
+    let xdp = xdp_of(object)?;
     let mut kept = Vec::new();
     for (interface, ifindex) in
         routers.iter().map(|router| (&router.interface, router.ifindex)).collect::<BTreeSet<_>>()

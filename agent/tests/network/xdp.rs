@@ -114,26 +114,32 @@ fn connect(pair: &Pair) -> Result<(), ErrorKind> {
 fn gates(mode: Mode) {
     let Some((pair, pins)) = set_up() else { return };
     pair.b.run_async(async || {
+        let began = Instant::now();
+        let mut datapath = open(mode, router("192.0.2.2", &[]), pins.0.clone());
+        eprintln!("the datapath opened in {:?}", began.elapsed());
         let kernel = Vips::open().unwrap();
         let ifindex = Interface::read("v0").unwrap().index;
-        kernel.add(&[Vip { ifindex, address: VIP.into(), prefix: 24 }]).await.unwrap();
+        let vip = Vip { ifindex, address: VIP.into(), prefix: 24 };
+        kernel.add(&[vip]).await.unwrap();
         let _server = TcpListener::bind(SocketAddr::from((VIP, 3306))).unwrap();
         // Known beforehand, since the gate does not answer for the address either.
         pair.a.ip("neigh replace 192.0.2.150 lladdr 02:00:00:00:00:02 dev v0 nud permanent");
-        let mut datapath = open(mode, router("192.0.2.2", &[]), pins.0.clone());
         let id = RouterId(0);
+        let refused = Err(ErrorKind::ConnectionRefused);
+        let second = Duration::from_secs(1);
 
-        assert_eq!(connect(&pair), Err(ErrorKind::ConnectionRefused), "shut at first");
+        assert_eq!(connect(&pair), refused, "shut at first");
         datapath.set_gate(id, Gate::Serve).unwrap();
-        assert_eq!(connect(&pair), Err(ErrorKind::ConnectionRefused), "no lease");
-        datapath.renew_lease(id, clock::now() + Duration::from_millis(300)).unwrap();
+        assert_eq!(connect(&pair), refused, "no lease");
+        datapath.renew_lease(id, clock::now() + second).unwrap();
         assert_eq!(connect(&pair), Ok(()));
-        std::thread::sleep(Duration::from_millis(310));
-        assert_eq!(connect(&pair), Err(ErrorKind::ConnectionRefused), "the lease is over");
-        datapath.renew_lease(id, clock::now() + Duration::from_secs(9)).unwrap();
+        std::thread::sleep(second);
+        kernel.renew(&[vip]).await.unwrap();
+        assert_eq!(connect(&pair), refused, "the lease is over");
+        datapath.renew_lease(id, clock::now() + 9 * second).unwrap();
         assert_eq!(connect(&pair), Ok(()));
         datapath.set_gate(id, Gate::Refuse).unwrap();
-        assert_eq!(connect(&pair), Err(ErrorKind::ConnectionRefused), "shut");
+        assert_eq!(connect(&pair), refused, "shut");
 
         let counters = datapath.counters();
         assert_eq!(counters.reset, 4);
@@ -154,13 +160,13 @@ fn the_gate_of_the_generic_mode_serves_only_while_the_lease_runs() {
 #[test]
 fn the_gate_shuts_by_itself_when_the_agent_is_gone() {
     let Some((pair, pins)) = set_up() else { return };
-    let mut stream = pair.b.run_async(async || {
+    let (_server, mut stream) = pair.b.run_async(async || {
+        let mut datapath = open(Mode::Native, router("192.0.2.2", &[]), pins.0.clone());
         let kernel = Vips::open().unwrap();
         let ifindex = Interface::read("v0").unwrap().index;
         kernel.add(&[Vip { ifindex, address: VIP.into(), prefix: 24 }]).await.unwrap();
         let server = TcpListener::bind(SocketAddr::from((VIP, 3306))).unwrap();
         pair.a.ip("neigh replace 192.0.2.150 lladdr 02:00:00:00:00:02 dev v0 nud permanent");
-        let mut datapath = open(Mode::Native, router("192.0.2.2", &[]), pins.0.clone());
         datapath.set_gate(RouterId(0), Gate::Serve).unwrap();
         datapath.renew_lease(RouterId(0), clock::now() + Duration::from_millis(400)).unwrap();
         drop(datapath);
@@ -168,8 +174,7 @@ fn the_gate_shuts_by_itself_when_the_agent_is_gone() {
         let stream = pair.a.run(|| TcpStream::connect(SocketAddr::from((VIP, 3306))).unwrap());
         std::thread::sleep(Duration::from_millis(450));
         assert_eq!(connect(&pair), Err(ErrorKind::ConnectionRefused));
-        drop(server);
-        stream
+        (server, stream)
     });
     // A connection that was open is told at its next segment.
     stream.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
