@@ -8,6 +8,8 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
+use crate::mariadb::PASSWORD;
+use crate::network::VIP;
 use crate::pair::{Pair, Setting};
 use crate::run::{PLAY, Run, sweep};
 
@@ -56,9 +58,9 @@ pub fn up(setting: &Setting) -> Result<()> {
     });
     fs::write(STATE, serde_json::to_vec_pretty(&hosts)?).with_context(|| format!("write {STATE}"))?;
     pair.release();
-    println!("Two hosts are up. The address is {} at port 3306, user app, password lab.", crate::network::VIP);
+    println!("Two hosts are up. The address is {VIP} at port 3306, user app, password {PASSWORD}.");
     println!("  cargo xtask lab shell db1       a shell on a host: vipd status, mariadb, kill …");
-    println!("  cargo xtask lab shell client    mariadb -h {} -u app -plab shop", crate::network::VIP);
+    println!("  cargo xtask lab shell client    mariadb shop: through the address, as an application does");
     println!("  cargo xtask lab down            take it all away");
     println!("Logs: {}", pair.run.folder().display());
     Ok(())
@@ -79,13 +81,18 @@ pub fn shell(name: &str) -> Result<()> {
     if let Some(folder) = host.binary.parent() {
         command.env("PATH", format!("{}:{path}", folder.display()));
     }
-    for (variable, value) in
-        [("VIPD_CONFIG", &host.configuration), ("VIPD_SOCKET", &host.control), ("MYSQL_UNIX_PORT", &host.server)]
-    {
+    let settings = [("VIPD_CONFIG", &host.configuration), ("VIPD_SOCKET", &host.control)];
+    for (variable, value) in settings {
         if let Some(value) = value {
             command.env(variable, value);
         }
     }
+    // A function that bash takes from its environment: the client's own settings would name another server.
+    let login = match &host.server {
+        Some(socket) => format!("--user=root --socket={}", socket.display()),
+        None => format!("--user=app --password={PASSWORD} --host={VIP}"),
+    };
+    command.env("BASH_FUNC_mariadb%%", format!("() {{ command mariadb --no-defaults {login} \"$@\"; }}"));
     Err(command.exec()).context("start a shell")
 }
 
