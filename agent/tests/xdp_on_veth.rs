@@ -1,6 +1,7 @@
 //! The XDP programs on a real link: two network namespaces with a veth pair, the program attached in native mode.
 //!
 //! Needs root and the BPF object; nothing outside the two namespaces is touched.
+#![expect(clippy::unwrap_used, reason = "a test ends where it fails, its helpers too")]
 
 use std::fs::File;
 use std::io::ErrorKind;

@@ -1,6 +1,7 @@
 //! The XDP programs, packet by packet: what goes in, the verdict, the counter, and what comes out.
 //!
 //! Runs in the kernel (`BPF_PROG_TEST_RUN`) without touching an interface; needs root and the BPF object.
+#![expect(clippy::unwrap_used, reason = "a test ends where it fails, its helpers too")]
 
 use std::net::IpAddr;
 use std::time::Duration;
