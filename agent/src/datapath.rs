@@ -261,6 +261,10 @@ impl Datapath {
 
     /// Waits until [`Self::gather`] has something to find.
     async fn ready(&mut self) -> Result<(), Error> {
+        if self.receivers.is_empty() {
+            // `select_all` wants one at least; without routers nothing will ever arrive.
+            return std::future::pending().await;
+        }
         let sockets = self.receivers.iter().map(|receiver| Box::pin(receiver.ready()));
         let sockets = select_all(sockets.collect::<Vec<_>>());
         match &mut self.program {

@@ -17,7 +17,7 @@ use agent_wire::vrrp::{Authentication, Version};
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf};
 use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::xdp::{XdpLink, XdpLinkId};
-use aya::programs::{Xdp, XdpMode};
+use aya::programs::{ProgramError, Xdp, XdpMode};
 use aya::{Ebpf, EbpfLoader, Pod};
 
 use super::{Counters, Error, Mode, Router, path_text, pins};
@@ -30,6 +30,8 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("VIPD_BPF_OBJECT_PATH"))
 pub(super) struct Program {
     mode: Mode,
     adverts: RingBuf<MapData>,
+    /// Taken from the ring, but not handed in yet.
+    seen: Vec<Advert>,
     readiness: Readiness,
     vips: HashMap<MapData, VipKey, VipGate>,
     leases: Array<MapData, u64>,
@@ -81,7 +83,7 @@ impl Program {
         let adverts: RingBuf<MapData> = typed(object, ADVERTS)?;
         let readiness = Readiness::of(&adverts).map_err(|error| Error::program("watch the map", ADVERTS, error))?;
         let (vips, leases, outcomes) = (typed(object, VIPS)?, typed(object, LEASES)?, typed(object, OUTCOMES)?);
-        Ok(Self { mode, adverts, readiness, vips, leases, outcomes })
+        Ok(Self { mode, adverts, seen: Vec::new(), readiness, vips, leases, outcomes })
     }
 
     /// Makes the maps say what the configuration says, with every gate shut; they may be those of an agent before.
@@ -134,19 +136,20 @@ impl Program {
 
     /// Appends what is in the ring.
     pub(super) fn drain(&mut self, adverts: &mut Vec<Advert>) {
-        while let Some(record) = self.adverts.next() {
-            adverts.extend(advert_of(&record));
-        }
+        adverts.append(&mut self.seen);
+        take(&mut self.adverts, adverts);
     }
 
-    /// Waits until there may be something in the ring.
+    /// Waits until there is something to drain; safe to cancel.
     pub(super) async fn ready(&mut self) -> Result<(), Error> {
-        let mut woken = false;
-        // Readiness is of the past: the first call clears it, unless something has come since.
-        let ready = self
-            .readiness
-            .read(|| if std::mem::replace(&mut woken, true) { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) });
-        ready.await.map_err(|error| Error::program("wait for", "the ring of advertisements", error))
+        let Self { adverts, seen, readiness, .. } = self;
+        // The kernel wakes only a reader that had read everything, so readiness may be let go of only when the ring is
+        // empty.
+        let found = readiness.read(|| {
+            take(adverts, seen);
+            if seen.is_empty() { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+        });
+        found.await.map_err(|error| Error::program("wait for", "the ring of advertisements", error))
     }
 
     pub(super) fn counters(&self) -> Counters {
@@ -154,6 +157,13 @@ impl Program {
             let per_cpu = self.outcomes.get(&outcome.index(), 0);
             per_cpu.map_or(0, |counts| counts.iter().sum())
         })
+    }
+}
+
+/// Moves what is in the ring.
+fn take(ring: &mut RingBuf<MapData>, adverts: &mut Vec<Advert>) {
+    while let Some(record) = ring.next() {
+        adverts.extend(advert_of(&record));
     }
 }
 
@@ -212,13 +222,28 @@ fn attach_link(mode: Mode, interface: &str, ifindex: u32, path: &PathBuf, xdp: &
         Mode::Native => XdpMode::Driver,
         Mode::Generic | Mode::Socket => XdpMode::Skb,
     };
-    let id = xdp
-        .attach_to_if_index(ifindex, flags)
+    let id = attach_when_free(ifindex, flags, xdp)
         .map_err(|error| Error::program("attach the XDP program (is another one attached?) to", interface, error))?;
     let link = xdp.take_link(id).map_err(|error| Error::program("keep the link to", interface, error))?;
     let link =
         FdLink::try_from(link).map_err(|error| Error::program("pin (kernel 5.9) the link to", interface, error))?;
     link.pin(path).map(drop).map_err(|error| Error::program("pin the link to", interface, error))
+}
+
+/// Attaches once the interface is free: the kernel detaches a link whose pin was removed a moment later.
+fn attach_when_free(ifindex: u32, flags: XdpMode, xdp: &mut Xdp) -> Result<XdpLinkId, ProgramError> {
+    let mut attempts = 0;
+    loop {
+        attempts += 1;
+        match xdp.attach_to_if_index(ifindex, flags) {
+            Err(ProgramError::SyscallError(error))
+                if attempts < 40 && matches!(error.io_error.raw_os_error(), Some(libc::EBUSY | libc::EEXIST)) =>
+            {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            attached => return attached,
+        }
+    }
 }
 
 fn take_over(path: &Path, xdp: &mut Xdp) -> Result<XdpLinkId, Box<dyn std::error::Error + Send + Sync>> {

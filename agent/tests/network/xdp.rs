@@ -88,6 +88,24 @@ fn the_generic_mode_reports_too() {
 }
 
 #[test]
+fn a_reader_that_waits_already_is_woken_by_each_advertisement() {
+    let Some((pair, pins)) = set_up() else { return };
+    pair.b.run_async(async || {
+        for mode in [Mode::Native, Mode::Socket] {
+            let mut datapath = open(mode, router("192.0.2.2", &[]), pins.0.clone());
+            for priority in 1..=20 {
+                let send = async {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                    pair.a.run(|| advertise(&router("192.0.2.1", &[]), priority, |_| {}));
+                };
+                let (advert, ()) = tokio::join!(next(&mut datapath), send);
+                assert_eq!(advert.priority, Priority::new(priority), "{mode:?}");
+            }
+        }
+    });
+}
+
+#[test]
 fn peers_that_are_not_configured_are_refused_after_the_ring() {
     let Some((pair, pins)) = set_up() else { return };
     pair.b.run_async(async || {
@@ -209,7 +227,11 @@ fn pins_are_taken_over_without_a_detached_moment() {
         drop(open(Mode::Native, own.clone(), pins.0.clone()));
 
         datapath::cleanup(&pins.0).unwrap();
-        assert!(!pair.b.ip("link show v0").contains("xdp"));
+        let began = Instant::now();
+        while pair.b.ip("link show v0").contains("xdp") {
+            assert!(began.elapsed() < Duration::from_secs(1), "still attached");
+            std::thread::sleep(Duration::from_millis(5));
+        }
         assert!(!pins.0.exists());
         datapath::cleanup(&pins.0).unwrap();
     });
