@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config;
 
@@ -57,10 +57,43 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Prints the least privileges that the agent needs as SQL, to be run once on the writer
+    Grants {
+        /// The kind of server
+        #[arg(long, value_enum, default_value_t)]
+        dialect: Dialect,
+        /// The account's name
+        #[arg(long, default_value = "vipd")]
+        user: String,
+        /// Where the account may come from: this host, unless the endpoint is an address
+        #[arg(long, default_value = "localhost")]
+        host: String,
+    },
     /// Removes every address and pinned BPF object of this host's configuration
     ///
     /// For when no agent runs: systemd calls it after the agent has ended (ExecStopPost).
     Cleanup,
+}
+
+/// The kinds of server, as on the command line.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub enum Dialect {
+    /// MariaDB 10.5.9 and later
+    #[default]
+    Mariadb,
+    /// MySQL 8.0 and later
+    Mysql,
+}
+
+impl Dialect {
+    /// A version of the kind, as the server would say it.
+    #[must_use]
+    pub const fn version(self) -> &'static str {
+        match self {
+            Self::Mariadb => "10.11.0-MariaDB",
+            Self::Mysql => "8.4.0",
+        }
+    }
 }
 
 impl Agent {

@@ -254,7 +254,7 @@ impl Config {
     pub fn not_in_effect(&self) -> Vec<String> {
         let routers = &self.virtual_routers;
         let semi_sync = self.mysql.as_ref().is_some_and(|mysql| mysql.durability == Durability::SemiSync);
-        let authentication = routers.iter().any(|router| router.authentication.is_some());
+        let hmac = |router: &VirtualRouter| matches!(router.authentication, Some(Authentication::HmacSha256 { .. }));
         let tracking =
             routers.iter().any(|router| !router.track_interfaces.is_empty() || !router.track_scripts.is_empty());
         [
@@ -263,7 +263,7 @@ impl Config {
             ("[gateway]", self.gateway.is_some()),
             ("[notify]", self.notify.is_some()),
             ("control.metrics", self.control.metrics.is_some()),
-            ("virtual_router.authentication", authentication),
+            ("virtual_router.authentication of type hmac-sha256 (vipd run refuses it)", routers.iter().any(hmac)),
             ("virtual_router.track_interfaces, track_scripts and [[script]]", tracking || !self.scripts.is_empty()),
             ("mysql.replication.durability = \"semi-sync\"", semi_sync),
         ]

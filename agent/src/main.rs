@@ -6,7 +6,7 @@ use clap::Parser;
 use tracing_subscriber::EnvFilter;
 use vipd::cli::{Cli, Command};
 use vipd::config::Config;
-use vipd::{cleanup, control};
+use vipd::{cleanup, control, mysql};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -28,6 +28,11 @@ fn dispatch(Cli { command, agent }: &Cli) -> anyhow::Result<()> {
         Command::Status { json } => {
             let status = control::request_status(&agent.socket_path()?)?;
             print(&if *json { serde_json::to_string(&status)? + "\n" } else { status.to_string() })
+        }
+        Command::Grants { dialect, user, host } => {
+            let dialect = mysql::dialect::Dialect::parse(dialect.version());
+            let statements = mysql::grants::statements(dialect, user, host);
+            print(&(statements.join(";\n") + ";\n"))
         }
         Command::Cleanup => cleanup::run(&Config::load(agent.config_path())?),
     }
