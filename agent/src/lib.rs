@@ -1,7 +1,20 @@
 //! The vipd agent: adapters around the decisions of `agent_core`.
 
 pub mod advert_socket;
+pub mod announce;
+pub mod cleanup;
+pub mod cli;
 pub mod clock;
+pub mod config;
+pub mod control;
+pub mod datapath;
+pub mod election;
 pub mod link;
+pub mod mysql;
 pub mod readiness;
+pub mod realtime;
+pub mod run;
+pub mod secret;
+pub mod service_manager;
+pub mod status;
 pub mod vip;

@@ -1,0 +1,426 @@
+//! The election thread: drives the core and carries out what it decides.
+//!
+//! It does no disk, DNS, fork, TLS or SQL. What takes time runs elsewhere and comes back as an [`Input`].
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use agent_core::{Action, Advert, Input, Instant, Node, Parameters, RouterId, Snapshot, StepFailure, Ticket, Transition};
+use agent_wire::vrrp::{Authentication, LONGEST, Outgoing, encode};
+use agent_wire::{ChecksumForm, Priority};
+use tokio::sync::{mpsc, watch};
+
+use crate::advert_socket::{AdvertSocket, Route};
+use crate::announce::Announcer;
+use crate::clock::{self, Alarm};
+use crate::datapath::{self, Datapath};
+use crate::link::{Interface, LinkWatch};
+use crate::mysql;
+use crate::vip::{Vip, Vips, promote_secondaries};
+
+/// How often the status is renewed while nothing happens.
+const VIEW_EVERY: Duration = Duration::from_millis(200);
+
+/// What the adapters have to know; the core's share is in `parameters`, router by router in the same order.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub parameters: Parameters,
+    pub routers: Vec<RouterSettings>,
+    pub datapath: datapath::Settings,
+}
+
+/// One virtual router, as the adapters see it.
+#[derive(Clone, Debug)]
+pub struct RouterSettings {
+    pub interface: String,
+    /// Empty: multicast.
+    pub peers: Vec<IpAddr>,
+    /// The virtual addresses with the length of their prefix.
+    pub addresses: Vec<(IpAddr, u8)>,
+    pub checksum_form: ChecksumForm,
+    pub authentication: Authentication,
+}
+
+/// The ends of the channels that join the election thread to the rest of the agent.
+pub struct Channels {
+    pub inputs: mpsc::UnboundedReceiver<Input>,
+    /// `None`: no server is configured.
+    pub server: Option<mysql::Commands>,
+    pub view: watch::Sender<Arc<View>>,
+    pub events: mpsc::UnboundedSender<Event>,
+}
+
+/// What the rest of the agent is told, in order.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// Adverts can be sent and received from now on.
+    Ready,
+    Transition(Transition),
+    /// Something that a person should know, once.
+    Trouble(String),
+    Finished,
+}
+
+/// What there is to see of the election at one moment.
+#[derive(Clone, Debug)]
+pub struct View {
+    pub at: Instant,
+    pub snapshot: Snapshot,
+    /// Advertisements sent and received, by router.
+    pub adverts: Vec<AdvertCounts>,
+    /// Refused packets by the word of the refusal, over all routers.
+    pub refused: Vec<(&'static str, u64)>,
+    pub last_transitions: Vec<Option<(SystemTime, Transition)>>,
+    pub datapath_mode: &'static str,
+    pub gate: bool,
+    pub fallback_reason: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AdvertCounts {
+    pub sent: u64,
+    pub received: u64,
+}
+
+impl View {
+    /// What there is to see before the election has begun.
+    #[must_use]
+    pub fn initial(settings: &Settings) -> Self {
+        let now = clock::now();
+        let count = settings.routers.len();
+        Self {
+            at: now,
+            snapshot: Node::new(now, settings.parameters.clone()).snapshot(now),
+            adverts: vec![AdvertCounts::default(); count],
+            refused: Vec::new(),
+            last_transitions: vec![None; count],
+            datapath_mode: "socket",
+            gate: false,
+            fallback_reason: Some("starting".to_owned()),
+        }
+    }
+}
+
+struct Election {
+    node: Node,
+    settings: Settings,
+    wires: Vec<Wire>,
+    datapath: Datapath,
+    vips: VipQueue,
+    announcer: Announcer,
+    links: LinkWatch,
+    alarm: Alarm,
+    channels: Channels,
+    counts: Vec<AdvertCounts>,
+    last_transitions: Vec<Option<(SystemTime, Transition)>>,
+    viewed_at: Instant,
+    /// The last trouble of sending, so that it is told once and not a hundred times a second.
+    send_trouble: Vec<Option<String>>,
+    finished: bool,
+}
+
+/// One router's way out.
+struct Wire {
+    interface: Interface,
+    socket: AdvertSocket,
+    vips: Vec<Vip>,
+}
+
+/// Changes of addresses, carried out one after the other.
+struct VipQueue {
+    jobs: mpsc::UnboundedSender<VipJob>,
+    done: mpsc::UnboundedReceiver<Input>,
+}
+
+enum VipJob {
+    Add(Ticket, Vec<Vip>),
+    Renew(Vec<Vip>),
+    Remove(Ticket, Vec<Vip>),
+}
+
+/// Runs the election until the core has handed over; on a current-thread runtime with a `LocalSet`.
+pub async fn run(settings: Settings, channels: Channels) -> anyhow::Result<()> {
+    let vips = Vips::open()?;
+    let mut wires = Vec::new();
+    for (own, parameters) in settings.routers.iter().zip(&settings.parameters.routers) {
+        let interface = Interface::read(&own.interface)?;
+        promote_secondaries(&own.interface)?;
+        let route = Route {
+            interface: own.interface.clone(),
+            ifindex: interface.index,
+            source: parameters.source_address,
+            peers: own.peers.clone(),
+        };
+        let socket = AdvertSocket::open(&route)?;
+        let ifindex = interface.index;
+        let addresses = own.addresses.iter().map(|&(address, prefix)| Vip { ifindex, address, prefix });
+        wires.push(Wire { interface, socket, vips: addresses.collect() });
+    }
+    // What an earlier life of the agent left behind is not this one's to serve.
+    for wire in &wires {
+        vips.remove(&wire.vips).await?;
+    }
+    let datapath = Datapath::open(settings.datapath.clone())?;
+    let now = clock::now();
+    let count = wires.len();
+    let mut election = Election {
+        node: Node::new(now, settings.parameters.clone()),
+        wires,
+        datapath,
+        vips: VipQueue::start(vips),
+        announcer: Announcer::new(),
+        links: LinkWatch::open()?,
+        alarm: Alarm::new()?,
+        channels,
+        counts: vec![AdvertCounts::default(); count],
+        last_transitions: vec![None; count],
+        viewed_at: now,
+        send_trouble: vec![None; count],
+        settings,
+        finished: false,
+    };
+    election.tell(Event::Ready);
+    election.drive().await
+}
+
+impl Election {
+    async fn drive(&mut self) -> anyhow::Result<()> {
+        let mut adverts = Vec::new();
+        for index in 0..self.wires.len() {
+            let up = self.wires[index].interface.up;
+            self.node.handle_input(clock::now(), Input::Link { router: RouterId(index), up });
+        }
+        loop {
+            self.turn(&mut adverts)?;
+            if self.finished {
+                return Ok(());
+            }
+            self.alarm.set(Some(self.wake_at()))?;
+            let mut other = None;
+            tokio::select! {
+                biased;
+                advert = self.datapath.next_advert() => adverts.push(advert?),
+                input = self.vips.done.recv() => other = input,
+                input = self.channels.inputs.recv() => other = Some(input.unwrap_or(Input::Shutdown)),
+                link = self.links.next() => {
+                    let link = link?;
+                    for index in 0..self.wires.len() {
+                        if self.wires[index].interface.index == link.index {
+                            self.wires[index].interface.up = link.up;
+                            let input = Input::Link { router: RouterId(index), up: link.up };
+                            self.node.handle_input(clock::now(), input);
+                        }
+                    }
+                }
+                fired = self.alarm.fired() => fired?,
+            }
+            // An advertisement that has arrived goes before any other news.
+            self.take_adverts(&mut adverts)?;
+            if let Some(input) = other {
+                self.node.handle_input(clock::now(), input);
+            }
+        }
+    }
+
+    /// One turn of the driver's contract: all inputs, then the deadlines, then the actions.
+    fn turn(&mut self, adverts: &mut Vec<Advert>) -> anyhow::Result<()> {
+        self.take_adverts(adverts)?;
+        while let Ok(input) = self.vips.done.try_recv() {
+            self.node.handle_input(clock::now(), input);
+        }
+        while let Ok(input) = self.channels.inputs.try_recv() {
+            self.node.handle_input(clock::now(), input);
+        }
+        self.node.handle_timeout(clock::now());
+        let mut reported = false;
+        while let Some(action) = self.node.poll_action() {
+            reported |= matches!(action, Action::Report(_));
+            self.execute(action);
+        }
+        let now = clock::now();
+        if reported || now.saturating_since(self.viewed_at) >= VIEW_EVERY {
+            self.viewed_at = now;
+            self.show(now);
+        }
+        Ok(())
+    }
+
+    fn take_adverts(&mut self, adverts: &mut Vec<Advert>) -> anyhow::Result<()> {
+        self.datapath.drain(adverts)?;
+        // The one that ended the sleep stands before those that came with it.
+        for advert in adverts.drain(..) {
+            if let Some(counts) = self.counts.get_mut(advert.router.0) {
+                counts.received += 1;
+            }
+            self.node.handle_input(clock::now(), Input::Advert(advert));
+        }
+        Ok(())
+    }
+
+    fn wake_at(&self) -> Instant {
+        let view_at = self.viewed_at + VIEW_EVERY;
+        self.node.poll_timeout().map_or(view_at, |at| at.min(view_at))
+    }
+
+    fn execute(&mut self, action: Action) {
+        match action {
+            Action::SendAdvert { router, priority } => self.send_advert(router, priority),
+            Action::RenewLease { router, until } => {
+                let renewed = self.datapath.renew_lease(router, until);
+                self.tell_failure(renewed);
+            }
+            Action::SetGate { router, gate } => {
+                let set = self.datapath.set_gate(router, gate);
+                self.tell_failure(set);
+            }
+            Action::AddAddresses { ticket, router } => {
+                self.vips.request(VipJob::Add(ticket, self.wires[router.0].vips.clone()));
+            }
+            Action::RenewAddresses { router } => self.vips.request(VipJob::Renew(self.wires[router.0].vips.clone())),
+            Action::RemoveAddresses { ticket, router } => {
+                self.vips.request(VipJob::Remove(ticket, self.wires[router.0].vips.clone()));
+            }
+            Action::Announce { ticket, router } => {
+                let addresses = self.wires[router.0].vips.iter().map(|vip| (vip.ifindex, vip.address));
+                let result = self.announcer.announce(addresses);
+                let result = result.map_err(|error| StepFailure(chain(&error)));
+                self.node.handle_input(clock::now(), Input::Done { ticket, result });
+            }
+            Action::StopReceiving { ticket, settle } => {
+                self.ask_server(mysql::Command::StopReceiving { ticket, settle });
+            }
+            Action::Drain { ticket } => self.ask_server(mysql::Command::Drain { ticket }),
+            Action::OpenServer { ticket } => self.ask_server(mysql::Command::Open { ticket }),
+            Action::FenceServer { ticket } => self.ask_server(mysql::Command::Fence { ticket }),
+            Action::ResumeReceiving => self.ask_server(mysql::Command::ResumeReceiving),
+            Action::Report(transition) => {
+                let at = SystemTime::now();
+                self.last_transitions[transition.router.0] = Some((at, transition.clone()));
+                self.tell(Event::Transition(transition));
+            }
+            Action::Finished => {
+                self.tell(Event::Finished);
+                self.finished = true;
+            }
+        }
+    }
+
+    /// Sends to every destination; the lease is counted from the first that took it.
+    fn send_advert(&mut self, router: RouterId, priority: Priority) {
+        let wire = &self.wires[router.0];
+        let own = &self.settings.routers[router.0];
+        let parameters = &self.settings.parameters.routers[router.0];
+        let addresses: Vec<IpAddr> = own.addresses.iter().map(|&(address, _)| address).collect();
+        let mut buffer = [0; LONGEST];
+        let mut sent_at = None;
+        let mut trouble = None;
+        for &destination in wire.socket.destinations() {
+            let outgoing = Outgoing {
+                version: parameters.version,
+                vrid: parameters.vrid,
+                priority,
+                interval: parameters.advertisement_interval,
+                addresses: &addresses,
+                authentication: own.authentication,
+                checksum_form: own.checksum_form,
+                source: parameters.source_address,
+                destination,
+            };
+            match encode(&outgoing, &mut buffer) {
+                Ok(length) => match wire.socket.send(&buffer[..length], destination) {
+                    Ok(at) => sent_at = sent_at.or(Some(at)),
+                    Err(error) => trouble = Some(chain(&error)),
+                },
+                Err(error) => trouble = Some(format!("an advertisement cannot be encoded: {error:?}")),
+            }
+        }
+        if let Some(text) = &trouble
+            && self.send_trouble[router.0].as_ref() != Some(text)
+        {
+            self.tell(Event::Trouble(text.clone()));
+        }
+        self.send_trouble[router.0] = trouble;
+        if let Some(at) = sent_at {
+            self.counts[router.0].sent += 1;
+            if !priority.is_release() {
+                self.node.handle_input(clock::now(), Input::AdvertSent { router, at });
+            }
+        }
+    }
+
+    /// The core asks for nothing of a server where none is configured.
+    fn ask_server(&self, command: mysql::Command) {
+        if let Some(server) = &self.channels.server {
+            server.send(command);
+        }
+    }
+
+    fn tell_failure(&self, result: Result<(), datapath::Error>) {
+        if let Err(error) = result {
+            self.tell(Event::Trouble(chain(&error)));
+        }
+    }
+
+    fn tell(&self, event: Event) {
+        // Nobody listens once the agent ends.
+        drop(self.channels.events.send(event));
+    }
+
+    fn show(&self, now: Instant) {
+        let view = View {
+            at: now,
+            snapshot: self.node.snapshot(now),
+            adverts: self.counts.clone(),
+            refused: self.datapath.counters().refusals().map(|(why, count)| (why.as_str(), count)).collect(),
+            last_transitions: self.last_transitions.clone(),
+            datapath_mode: self.datapath.mode().as_str(),
+            gate: self.datapath.gate(),
+            fallback_reason: self.datapath.fallback_reason().map(str::to_owned),
+        };
+        self.channels.view.send_replace(Arc::new(view));
+    }
+}
+
+impl VipQueue {
+    fn start(vips: Vips) -> Self {
+        let (jobs, mut todo) = mpsc::unbounded_channel();
+        let (finished, done) = mpsc::unbounded_channel();
+        tokio::task::spawn_local(async move {
+            while let Some(job) = todo.recv().await {
+                let (ticket, result) = match job {
+                    VipJob::Add(ticket, addresses) => (Some(ticket), vips.add(&addresses).await),
+                    VipJob::Renew(addresses) => (None, vips.renew(&addresses).await),
+                    VipJob::Remove(ticket, addresses) => (Some(ticket), vips.remove(&addresses).await),
+                };
+                let result = result.map_err(|error| StepFailure(chain(&error)));
+                match (ticket, result) {
+                    (Some(ticket), result) => {
+                        if finished.send(Input::Done { ticket, result }).is_err() {
+                            return;
+                        }
+                    }
+                    (None, Err(failure)) => tracing::warn!(failure = failure.0, "addresses were not renewed"),
+                    (None, Ok(())) => {}
+                }
+            }
+        });
+        Self { jobs, done }
+    }
+
+    fn request(&self, job: VipJob) {
+        // The task lives as long as its runtime, which this runs on.
+        drop(self.jobs.send(job));
+    }
+}
+
+/// An error with all its causes in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}

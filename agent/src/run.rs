@@ -1,0 +1,334 @@
+//! `vipd run`: joins the election thread to everything that may take its time.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use agent_core::{Input, Parameters, StateName};
+use agent_wire::vrrp;
+use anyhow::{Context, bail};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+
+use crate::config::{Authentication, Config, DatapathMode, VirtualRouter};
+use crate::datapath::{self, Choice, Mode};
+use crate::election::{self, Channels, Event, RouterSettings, View};
+use crate::link::Interface;
+use crate::mysql;
+use crate::secret::Secret;
+use crate::service_manager::ServiceManager;
+use crate::{config, control, status};
+
+/// After this long a hand-over that does not end is given up: the lease of the addresses ends it.
+const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(8);
+
+/// Runs the agent until SIGTERM or SIGINT, hands over and returns.
+pub fn run(config: Config) -> anyhow::Result<()> {
+    for sentence in config.not_in_effect() {
+        tracing::warn!("{sentence}");
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(serve(config))
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
+    let settings = settings(&config)?;
+    let (inputs, inputs_end) = mpsc::unbounded_channel();
+    let (events, mut events_end) = mpsc::unbounded_channel();
+    let (view, view_end) = watch::channel(Arc::new(View::initial(&settings)));
+    let server = match &config.mysql {
+        Some(mysql) => {
+            let inputs = inputs.clone();
+            // Once the election has ended nobody wants news any more.
+            let sink = move |input| drop(inputs.send(input));
+            Some(mysql::Server::start(server_settings(mysql)?, sink))
+        }
+        None => None,
+    };
+    let facts = server.as_ref().map(mysql::Server::facts);
+    let commands = server.as_ref().map(mysql::Server::commands);
+    let channels = Channels { inputs: inputs_end, server: commands, view, events };
+    let thread = spawn_election(settings.clone(), channels)?;
+    let started = Instant::now();
+    let provider = {
+        let (config, parameters) = (config.clone(), settings.parameters);
+        move || {
+            let facts = facts.as_ref().map(|facts| facts.borrow().clone());
+            Arc::new(assemble(&config, &parameters, &view_end.borrow(), facts, started))
+        }
+    };
+    let control = control::Server::bind(&config.control.socket)?;
+    let control = tokio::spawn(control.serve(provider));
+    let manager = ServiceManager::from_environment();
+
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut give_up_at = None;
+    loop {
+        let give_up = async {
+            match give_up_at {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            event = events_end.recv() => match event {
+                Some(Event::Ready) => manager.ready(),
+                Some(Event::Transition(transition)) => log_transition(&config, &transition),
+                Some(Event::Trouble(text)) => tracing::warn!("{text}"),
+                Some(Event::Finished) | None => break,
+            },
+            _ = terminate.recv() => ask_to_stop(&inputs, &manager, &mut give_up_at),
+            _ = interrupt.recv() => ask_to_stop(&inputs, &manager, &mut give_up_at),
+            () = give_up => {
+                tracing::error!("the hand-over did not end in time; the lease of the addresses will end it");
+                bail!("the hand-over did not end in time");
+            }
+        }
+    }
+    control.abort();
+    let joined = tokio::task::spawn_blocking(move || thread.join()).await?;
+    match joined {
+        Ok(result) => result,
+        Err(_) => bail!("the election thread has panicked; its message stands above"),
+    }
+}
+
+fn ask_to_stop(
+    inputs: &mpsc::UnboundedSender<Input>,
+    manager: &ServiceManager,
+    give_up_at: &mut Option<tokio::time::Instant>) {
+    if give_up_at.is_none() {
+        manager.stopping();
+        tracing::info!("asked to stop: handing over");
+        *give_up_at = Some(tokio::time::Instant::now() + SHUTDOWN_DEADLINE);
+        // An election that has ended already ends the loop by its own event.
+        drop(inputs.send(Input::Shutdown));
+    }
+}
+
+fn spawn_election(
+    settings: election::Settings,
+    channels: Channels,
+) -> anyhow::Result<thread::JoinHandle<anyhow::Result<()>>> {
+    let body = move || {
+        prefer_this_thread();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let local = tokio::task::LocalSet::new();
+        local.block_on(&runtime, election::run(settings, channels))
+    };
+    thread::Builder::new().name("vipd-election".to_owned()).spawn(body).context("cannot start the election thread")
+}
+
+/// Asks for SCHED_FIFO and locked memory; a host that does not permit them runs without.
+fn prefer_this_thread() {
+    if let Err(error) = crate::realtime::schedule_first_in_first_out() {
+        tracing::warn!(%error, "no real-time scheduling: a loaded host may delay advertisements (CAP_SYS_NICE)");
+    }
+    if let Err(error) = crate::realtime::lock_memory() {
+        tracing::warn!(%error, "memory is not locked: a swapping host may delay advertisements (CAP_IPC_LOCK)");
+    }
+}
+
+fn settings(config: &Config) -> anyhow::Result<election::Settings> {
+    let mut interfaces = Vec::new();
+    for router in &config.virtual_routers {
+        interfaces.push(Interface::read(&router.interface)?);
+    }
+    let parameters = config.parameters(|router| primary_address(router))?;
+    let mut routers = Vec::new();
+    let mut reception = Vec::new();
+    for ((router, interface), own) in config.virtual_routers.iter().zip(&interfaces).zip(&parameters.routers) {
+        let authentication = authentication(router)?;
+        let addresses: Vec<(IpAddr, u8)> = router.addresses.iter().map(|own| (own.address, own.prefix)).collect();
+        reception.push(datapath::Router {
+            interface: router.interface.clone(),
+            ifindex: interface.index,
+            vrid: router.vrid,
+            version: router.version,
+            source: own.source_address,
+            peers: router.peers.clone(),
+            authentication,
+            interval: router.advertisement_interval,
+            addresses: addresses.iter().map(|&(address, _)| address).collect(),
+        });
+        routers.push(RouterSettings {
+            interface: router.interface.clone(),
+            peers: router.peers.clone(),
+            addresses,
+            checksum_form: router.checksum_form,
+            authentication,
+        });
+    }
+    let choice = match config.datapath_mode {
+        DatapathMode::Auto => Choice::Auto,
+        DatapathMode::Native => Choice::Only(Mode::Native),
+        DatapathMode::Generic => Choice::Only(Mode::Generic),
+        DatapathMode::Socket => Choice::Only(Mode::Socket),
+    };
+    let datapath = datapath::Settings { choice, routers: reception, pin_dir: config.control.pin_dir.clone() };
+    Ok(election::Settings { parameters, routers, datapath })
+}
+
+fn primary_address(router: &VirtualRouter) -> anyhow::Result<IpAddr> {
+    let virtual_addresses: Vec<IpAddr> = router.addresses.iter().map(|own| own.address).collect();
+    Interface::read(&router.interface)?.primary_address(&virtual_addresses).with_context(|| {
+        format!(
+            "interface {} has no address of its own to advertise from: give it one, or set source_address of virtual \
+             router {:?}",
+            router.interface, router.name
+        )
+    })
+}
+
+fn authentication(router: &VirtualRouter) -> anyhow::Result<vrrp::Authentication> {
+    match &router.authentication {
+        None => Ok(vrrp::Authentication::None),
+        Some(Authentication::Pass { key_file }) => {
+            let secret = Secret::read(key_file)?;
+            let bytes = secret.expose().as_bytes();
+            let mut password = [0; 8];
+            if bytes.len() > password.len() {
+                bail!("{}: a VRRPv2 password has at most 8 octets", key_file.display());
+            }
+            password[..bytes.len()].copy_from_slice(bytes);
+            Ok(vrrp::Authentication::Password(password))
+        }
+        Some(Authentication::HmacSha256 { .. }) => bail!(
+            "virtual router {:?}: authentication of type hmac-sha256 is not available in this version of vipd; \
+             running without it would be less than you asked for",
+            router.name
+        ),
+    }
+}
+
+fn server_settings(config: &config::Mysql) -> anyhow::Result<mysql::ServerSettings> {
+    let endpoint = match &config.endpoint {
+        config::Endpoint::Unix(path) => mysql::Endpoint::Unix(path.clone()),
+        config::Endpoint::Tcp(address) => mysql::Endpoint::Tcp(*address),
+    };
+    Ok(mysql::ServerSettings {
+        endpoint,
+        user: config.user.clone(),
+        password: config.password()?,
+        probe_interval: config.probe_interval,
+        probe_timeout: config.probe_timeout,
+        write_probe: config.write_probe,
+        writers: config.writers,
+        drain_timeout: config.drain_timeout,
+    })
+}
+
+fn log_transition(config: &Config, transition: &agent_core::Transition) {
+    let router = config.virtual_routers.get(transition.router.0).map_or("?", |router| router.name.as_str());
+    let (from, to, reason) = (transition.from.as_str(), transition.to.as_str(), transition.reason.as_str());
+    let phases = status::PhasesMs::from(transition.phases);
+    let detail = transition.detail.as_deref();
+    tracing::info!(
+        router,
+        from,
+        to,
+        reason,
+        detect_ms = phases.detect,
+        fence_ms = phases.fence,
+        drain_ms = phases.drain,
+        open_ms = phases.open,
+        vip_ms = phases.vip,
+        announce_ms = phases.announce,
+        detail,
+        "{}",
+        transition.reason.sentence()
+    );
+}
+
+/// Puts together what `vipd status` shows.
+fn assemble(
+    config: &Config,
+    parameters: &Parameters,
+    view: &View,
+    facts: Option<mysql::ServerFacts>,
+    started: Instant,
+) -> status::Status {
+    let refused: std::collections::BTreeMap<String, u64> =
+        view.refused.iter().map(|&(why, count)| (why.to_owned(), count)).collect();
+    let mut virtual_routers = Vec::new();
+    for (index, router) in config.virtual_routers.iter().enumerate() {
+        let Some(seen) = view.snapshot.routers.get(index) else { continue };
+        let counts = view.adverts.get(index).copied().unwrap_or_default();
+        let transition = view.last_transitions.get(index).and_then(Option::as_ref);
+        let candidate = seen.state == StateName::Active || seen.hindrance.is_none();
+        virtual_routers.push(status::RouterStatus {
+            name: router.name.clone(),
+            vrid: router.vrid.as_u8(),
+            interface: router.interface.clone(),
+            state: seen.state.as_str().to_owned(),
+            serving: seen.serving,
+            priority: router.priority.as_u8(),
+            effective_priority: if candidate { router.priority.as_u8() } else { 0 },
+            addresses: router.addresses.iter().map(|own| format!("{}/{}", own.address, own.prefix)).collect(),
+            active_address: seen.active_address.map(|address| address.to_string()),
+            advertisement_interval_ms: millis(router.advertisement_interval),
+            lease_remaining_ms: seen.lease_remaining.map(millis),
+            adverts: status::AdvertCounts { sent: counts.sent, received: counts.received, refused: refused.clone() },
+            hindrance: seen.hindrance.map(|reason| reason.as_str().to_owned()),
+            hindrance_text: seen.hindrance.map(|reason| reason.sentence().to_owned()),
+            last_transition: transition.map(|(at, transition)| transition_status(*at, transition)),
+        });
+    }
+    let interface = config.virtual_routers.first().map(|router| router.interface.clone()).unwrap_or_default();
+    status::Status {
+        schema: status::SCHEMA,
+        node: config.node_name.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        uptime_ms: millis(started.elapsed()),
+        datapath: status::DatapathStatus {
+            mode: view.datapath_mode.to_owned(),
+            interface,
+            gate: view.gate,
+            fallback_reason: view.fallback_reason.clone(),
+        },
+        virtual_routers,
+        mysql: parameters.server.as_ref().map(|_| mysql_status(view, facts)),
+        peer: None,
+    }
+}
+
+fn transition_status(at: SystemTime, transition: &agent_core::Transition) -> status::TransitionStatus {
+    status::TransitionStatus {
+        at: status::timestamp(at),
+        from: transition.from.as_str().to_owned(),
+        to: transition.to.as_str().to_owned(),
+        reason: transition.reason.as_str().to_owned(),
+        reason_text: transition.reason.sentence().to_owned(),
+        detail: transition.detail.clone(),
+        phases_ms: transition.phases.into(),
+    }
+}
+
+fn mysql_status(view: &View, facts: Option<mysql::ServerFacts>) -> status::MysqlStatus {
+    let standing = view.snapshot.standing.as_ref();
+    let replication = standing.and_then(|standing| standing.replication.as_ref());
+    let verdict = view.snapshot.eligible.unwrap_or(Ok(()));
+    let reason = verdict.err();
+    status::MysqlStatus {
+        state: view.snapshot.server.as_str().to_owned(),
+        reason: view.snapshot.server.reason().map(str::to_owned),
+        reason_text: facts.as_ref().and_then(|facts| facts.last_error.clone()),
+        flavour: facts.as_ref().and_then(|facts| facts.flavour).map(|flavour| flavour.as_str().to_owned()),
+        server_version: facts.as_ref().and_then(|facts| facts.server_version.clone()),
+        writable: standing.map(|standing| standing.writable),
+        replication: replication.map(|replication| status::ReplicationStatus {
+            receiving: replication.receiver == agent_core::Receiver::Connected,
+            applying: replication.applying,
+            lag_ms: replication.lag.map(millis),
+            eligible: verdict.is_ok(),
+            reason: reason.map(|reason| reason.as_str().to_owned()),
+            reason_text: reason.map(|reason| reason.sentence().to_owned()).or_else(|| replication.error.clone()),
+        }),
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
