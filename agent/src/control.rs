@@ -212,10 +212,15 @@ pub fn is_answered(path: &Path) -> bool {
 }
 
 fn request(path: &Path, request: Request) -> Result<String, Error> {
-    let mut stream = StdUnixStream::connect(path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Error::NoAgent { path: path.to_owned() },
-        io::ErrorKind::PermissionDenied => Error::PermissionDenied { path: path.to_owned() },
-        _ => Error::io("connect to", path)(error),
+    let mut stream = StdUnixStream::connect(path).map_err(|error| {
+        let (kind, path) = (error.kind(), path.to_owned());
+        if matches!(kind, io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) {
+            Error::NoAgent { path }
+        } else if kind == io::ErrorKind::PermissionDenied {
+            Error::PermissionDenied { path }
+        } else {
+            Error::Io { operation: "connect to", path, source: error }
+        }
     })?;
     let deadlines = stream.set_read_timeout(Some(DEADLINE)).and_then(|()| stream.set_write_timeout(Some(DEADLINE)));
     deadlines.map_err(Error::io("set up", path))?;

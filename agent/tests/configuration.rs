@@ -1,4 +1,5 @@
 //! The files in `config/` are good, and every fault of a configuration is named with its remedy.
+#![expect(clippy::unwrap_used, reason = "a test panics where its premises fail")]
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -148,6 +149,7 @@ fn each_fault_is_named_with_its_remedy() {
         (vrid, "vrid = 99999999999999999999", 3, "virtual_router[0].vrid", &["1..=255"]),
         (vrid, "", 1, "virtual_router[0].vrid", &["missing", "1..=255", "add vrid"]),
         (vrid, "vrid = 51\nvird = 1", 4, "virtual_router[0].vird", &["unknown key", "did you mean vrid?"]),
+        (vrid, "vrid = 51\nadress = 1", 4, "virtual_router[0].adress", &["unknown key", "did you mean addresses?"]),
         (vrid, "vrid = 51\nzebra = 1", 4, "virtual_router[0].zebra", &["unknown key", "known here: ", "preempt"]),
         (
             "interface = \"eth0\"",

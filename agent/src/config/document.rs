@@ -177,7 +177,7 @@ impl<'d> Section<'d> {
                 continue;
             }
             let nearest = known.iter().min_by_key(|candidate| distance(key, candidate));
-            let fix = match nearest.filter(|candidate| distance(key, candidate) <= 2) {
+            let fix = match nearest.filter(|candidate| distance(key, candidate) <= 2.max(candidate.len() / 3)) {
                 Some(candidate) => format!("did you mean {candidate}?"),
                 None => format!("remove it; known here: {}", known.join(", ")),
             };
