@@ -27,6 +27,14 @@ pub struct Dialect {
     pub version: (u32, u32, u32),
 }
 
+/// How long a statement waits for somebody else's lock; the server's default is a day or a year.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LockWait {
+    OneSecond,
+    /// As briefly as the server can: not at all on MariaDB, 1 s on MySQL.
+    Shortest,
+}
+
 pub(super) const PING: &str = "SELECT 1";
 pub(super) const VERSION: &str = "SELECT VERSION()";
 pub(super) const SESSIONS: &str = "SHOW PROCESSLIST";
@@ -112,11 +120,12 @@ impl Dialect {
         format!("KILL CONNECTION {session}")
     }
 
-    /// What a session that writes begins with: the shortest wait for a lock that the server knows.
-    pub(super) fn short_lock_wait(self) -> &'static str {
-        match self.flavour {
-            Flavour::Mariadb => "SET SESSION lock_wait_timeout = 0, innodb_lock_wait_timeout = 1",
-            Flavour::Mysql => "SET SESSION lock_wait_timeout = 1, innodb_lock_wait_timeout = 1",
+    pub(super) fn lock_wait(self, wait: LockWait) -> &'static str {
+        match (self.flavour, wait) {
+            (Flavour::Mariadb, LockWait::Shortest) => "SET SESSION lock_wait_timeout = 0, innodb_lock_wait_timeout = 1",
+            (Flavour::Mysql, LockWait::Shortest) | (_, LockWait::OneSecond) => {
+                "SET SESSION lock_wait_timeout = 1, innodb_lock_wait_timeout = 1"
+            }
         }
     }
 

@@ -40,9 +40,10 @@ pub enum Error {
 impl Error {
     /// The number of the server's error answer, if it is one.
     pub(super) fn code(&self) -> Option<u16> {
-        match self {
-            Self::Failed { source: mysql_async::Error::Server(answer), .. } => Some(answer.code),
-            _ => None,
+        if let Self::Failed { source: mysql_async::Error::Server(answer), .. } = self {
+            Some(answer.code)
+        } else {
+            None
         }
     }
 

@@ -4,7 +4,7 @@ use agent_core::{Doubt, Fault, Probe, ProbeOutcome, ServerReport};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::dialect;
+use super::dialect::{self, LockWait};
 use super::session::{Session, text};
 use super::{Context, Error};
 
@@ -14,7 +14,7 @@ const SUSPECT_AFTER: u32 = 2;
 /// Asks on the connection that is kept.
 pub(super) async fn ping(context: Context) {
     let limit = context.settings.probe_timeout;
-    let mut session = Session::new(context.account.clone());
+    let mut session = Session::new(context.account.clone(), LockWait::OneSecond);
     let mut failed = 0;
     loop {
         let started = Instant::now();
@@ -58,8 +58,8 @@ pub(super) async fn connect(context: Context, wanted: Arc<Notify>) {
 /// Commits in vipd's own table while this server is the writer.
 pub(super) async fn write(context: Context) {
     let limit = context.settings.probe_timeout;
-    let mut session = Session::impatient(context.account.clone());
-    let mut observer = Session::new(context.account.clone());
+    let mut session = Session::new(context.account.clone(), LockWait::Shortest);
+    let mut observer = Session::new(context.account.clone(), LockWait::OneSecond);
     loop {
         let started = Instant::now();
         let in_flight = context.write_gate.pass().await;

@@ -1,10 +1,11 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use mysql_async::prelude::Queryable as _;
 use mysql_async::{Conn, IoError, Opts, OptsBuilder, Row};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::dialect::{self, Dialect};
+use super::dialect::{self, Dialect, LockWait};
 use super::{Endpoint, Error, ServerSettings};
 
 /// Where the server is and who asks.
@@ -69,20 +70,14 @@ impl Account {
 /// A connection that is kept, and made again when it was lost.
 #[derive(Debug)]
 pub(super) struct Session {
-    account: std::sync::Arc<Account>,
+    account: Arc<Account>,
     open: Option<(Conn, Dialect, String)>,
-    /// Whether it waits for locks as briefly as the server can.
-    short_lock_wait: bool,
+    lock_wait: LockWait,
 }
 
 impl Session {
-    pub(super) fn new(account: std::sync::Arc<Account>) -> Self {
-        Self { account, open: None, short_lock_wait: false }
-    }
-
-    /// A session whose statements give up at once where somebody else holds a lock.
-    pub(super) fn impatient(account: std::sync::Arc<Account>) -> Self {
-        Self { account, open: None, short_lock_wait: true }
+    pub(super) fn new(account: Arc<Account>, lock_wait: LockWait) -> Self {
+        Self { account, open: None, lock_wait }
     }
 
     pub(super) fn account(&self) -> &Account {
@@ -105,17 +100,15 @@ impl Session {
         }
         let started = Instant::now();
         let left = || limit.saturating_sub(started.elapsed());
-        let account = std::sync::Arc::clone(&self.account);
+        let account = Arc::clone(&self.account);
         let mut conn = account.connect(limit).await?;
         let deadline = Instant::now() + left();
         let version = timeout_at(deadline, conn.query_first::<String, _>(dialect::VERSION)).await;
         let version = account.answer(dialect::VERSION, limit, version)?.unwrap_or_default();
         let dialect = Dialect::parse(&version);
-        if self.short_lock_wait {
-            let statement = dialect.short_lock_wait();
-            let done = timeout_at(deadline, conn.query_drop(statement)).await;
-            account.answer(statement, limit, done)?;
-        }
+        let statement = dialect.lock_wait(self.lock_wait);
+        let done = timeout_at(deadline, conn.query_drop(statement)).await;
+        account.answer(statement, limit, done)?;
         self.open = Some((conn, dialect, version));
         Ok(dialect)
     }

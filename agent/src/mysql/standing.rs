@@ -1,13 +1,14 @@
 use agent_core::{ServerReport, Standing};
 use tokio::time::{Instant, sleep_until};
 
+use super::dialect::LockWait;
 use super::replication::{channels, summary};
 use super::session::Session;
 use super::{Context, Error};
 
 /// Asks for the role of the server again and again, every second probe interval.
 pub(super) async fn watch(context: Context) {
-    let mut session = Session::new(context.account.clone());
+    let mut session = Session::new(context.account.clone(), LockWait::OneSecond);
     loop {
         let started = Instant::now();
         match read(&mut session, &context).await {

@@ -5,7 +5,7 @@ use agent_core::{Input, Receiver, StepFailure, Writers};
 use tokio::sync::{Mutex, MutexGuard, mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::dialect::{self, Dialect};
+use super::dialect::{self, Dialect, LockWait};
 use super::replication::channels;
 use super::session::{Session, text};
 use super::{Command, Context, Error, Order};
@@ -20,7 +20,7 @@ const DRAIN_PAUSE_MAX: Duration = Duration::from_millis(20);
 /// The whole fence; the node gives up on it after 3 s.
 const FENCE: Duration = Duration::from_millis(2500);
 /// How long `read_only` may wait for users before their sessions are ended.
-const FENCE_PATIENCE: Duration = Duration::from_millis(100);
+const FENCE_PATIENCE: Duration = Duration::from_millis(50);
 
 /// How often a step that overtakes others was asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -66,8 +66,7 @@ impl Lane {
         orders: mpsc::UnboundedReceiver<Order>,
         epochs: watch::Receiver<Epochs>,
     ) -> Self {
-        // A step waits for nobody's lock longer than a second: the session's default would be a day.
-        let session = Session::impatient(context.account.clone());
+        let session = Session::new(context.account.clone(), LockWait::OneSecond);
         Self { context, orders, epochs, session }
     }
 
@@ -177,7 +176,7 @@ async fn stop_receiving(session: &mut Session, settle: Option<Duration>) -> Resu
 async fn resume_receiving(session: &mut Session) -> Result<(), Error> {
     let dialect = session.warm(STATEMENT).await?;
     for channel in channels(session, STATEMENT).await? {
-        if channel.receiver != Receiver::Stopped || channel.receiver_errno != 0 {
+        if channel.receiver != Receiver::Stopped || stays_stopped(channel.receiver_errno) {
             continue;
         }
         // In GTID mode MariaDB throws the relay log away when the first of two stopped threads starts.
@@ -191,6 +190,14 @@ async fn resume_receiving(session: &mut Session) -> Result<(), Error> {
         session.run(&dialect.start_receiver(&channel.name), STATEMENT).await?;
     }
     Ok(())
+}
+
+/// Whether a receiver stopped for a reason that starting it again does not remove.
+///
+/// What a client library reports (2000 to 2999) is the source's absence; so are the network errors 1158 to 1161, a source
+/// that shuts down (1053) and one with too many connections (1040). All else, above all 1236, is a refusal.
+const fn stays_stopped(errno: u32) -> bool {
+    !matches!(errno, 0 | 1040 | 1053 | 1158..=1161 | 2000..=2999)
 }
 
 async fn drain(session: &mut Session, context: &Context) -> Result<(), Error> {
@@ -272,6 +279,7 @@ async fn fence(session: &mut Session, context: &Context) -> Result<(), Error> {
             Err(error) => {
                 context.note(&error);
                 end_sessions(session, context, dialect, left()).await?;
+                sleep(SETTLE_PAUSE).await;
                 patience *= 2;
             }
         }
