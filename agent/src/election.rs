@@ -6,7 +6,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use agent_core::{Action, Advert, Input, Instant, Node, Parameters, RouterId, Snapshot, StepFailure, Ticket, Transition};
+use agent_core::{
+    Action, Advert, Input, Instant, Node, Parameters, RouterId, Snapshot, StepFailure, Ticket, Transition,
+};
 use agent_wire::vrrp::{Authentication, LONGEST, Outgoing, encode};
 use agent_wire::{ChecksumForm, Priority};
 use tokio::sync::{mpsc, watch};

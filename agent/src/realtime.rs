@@ -19,6 +19,8 @@ pub fn schedule_first_in_first_out() -> io::Result<()> {
 
 /// Locks what the process has mapped, and what it maps later once it is touched, into memory.
 pub fn lock_memory() -> io::Result<()> {
-    mlockall(MlockAllFlags::MCL_CURRENT | MlockAllFlags::MCL_FUTURE | MlockAllFlags::from_bits_retain(libc::MCL_ONFAULT))
-        .map_err(io::Error::from)
+    mlockall(
+        MlockAllFlags::MCL_CURRENT | MlockAllFlags::MCL_FUTURE | MlockAllFlags::from_bits_retain(libc::MCL_ONFAULT),
+    )
+    .map_err(io::Error::from)
 }

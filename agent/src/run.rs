@@ -17,11 +17,13 @@ use crate::election::{self, Channels, Event, RouterSettings, View};
 use crate::link::Interface;
 use crate::mysql;
 use crate::secret::Secret;
-use crate::service_manager::ServiceManager;
-use crate::{config, control, status};
+use crate::service_manager::{self, ServiceManager};
+use crate::{clock, config, control, status};
 
 /// After this long a hand-over that does not end is given up: the lease of the addresses ends it.
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(8);
+/// An election thread that has not shown itself for this long is stuck; it does so five times a second.
+const ELECTION_STALL: Duration = Duration::from_secs(2);
 
 /// Runs the agent until SIGTERM or SIGINT, hands over and returns.
 pub fn run(config: Config) -> anyhow::Result<()> {
@@ -49,6 +51,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let facts = server.as_ref().map(mysql::Server::facts);
     let commands = server.as_ref().map(mysql::Server::commands);
     let channels = Channels { inputs: inputs_end, server: commands, view, events };
+    let election_view = view_end.clone();
     let thread = spawn_election(settings.clone(), channels)?;
     let started = Instant::now();
     let provider = {
@@ -65,10 +68,17 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut give_up_at = None;
+    let mut watchdog = service_manager::watchdog_interval().map(tokio::time::interval);
     loop {
         let give_up = async {
             match give_up_at {
                 Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        let feed = async {
+            match &mut watchdog {
+                Some(interval) => interval.tick().await,
                 None => std::future::pending().await,
             }
         };
@@ -81,6 +91,12 @@ async fn serve(config: Config) -> anyhow::Result<()> {
             },
             _ = terminate.recv() => ask_to_stop(&inputs, &manager, &mut give_up_at),
             _ = interrupt.recv() => ask_to_stop(&inputs, &manager, &mut give_up_at),
+            // Only an election thread that turns deserves to be called alive.
+            _ = feed => {
+                if clock::now().saturating_since(election_view.borrow().at) < ELECTION_STALL {
+                    manager.watchdog();
+                }
+            }
             () = give_up => {
                 tracing::error!("the hand-over did not end in time; the lease of the addresses will end it");
                 bail!("the hand-over did not end in time");
@@ -98,7 +114,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
 fn ask_to_stop(
     inputs: &mpsc::UnboundedSender<Input>,
     manager: &ServiceManager,
-    give_up_at: &mut Option<tokio::time::Instant>) {
+    give_up_at: &mut Option<tokio::time::Instant>,
+) {
     if give_up_at.is_none() {
         manager.stopping();
         tracing::info!("asked to stop: handing over");
@@ -136,7 +153,7 @@ fn settings(config: &Config) -> anyhow::Result<election::Settings> {
     for router in &config.virtual_routers {
         interfaces.push(Interface::read(&router.interface)?);
     }
-    let parameters = config.parameters(|router| primary_address(router))?;
+    let parameters = config.parameters(primary_address)?;
     let mut routers = Vec::new();
     let mut reception = Vec::new();
     for ((router, interface), own) in config.virtual_routers.iter().zip(&interfaces).zip(&parameters.routers) {
@@ -311,10 +328,12 @@ fn mysql_status(view: &View, facts: Option<mysql::ServerFacts>) -> status::Mysql
     let replication = standing.and_then(|standing| standing.replication.as_ref());
     let verdict = view.snapshot.eligible.unwrap_or(Ok(()));
     let reason = verdict.err();
+    let trouble = view.snapshot.server.reason();
     status::MysqlStatus {
         state: view.snapshot.server.as_str().to_owned(),
-        reason: view.snapshot.server.reason().map(str::to_owned),
-        reason_text: facts.as_ref().and_then(|facts| facts.last_error.clone()),
+        reason: trouble.map(str::to_owned),
+        // An error of the past says nothing of a server that is well.
+        reason_text: facts.as_ref().and_then(|facts| facts.last_error.clone()).filter(|_| trouble.is_some()),
         flavour: facts.as_ref().and_then(|facts| facts.flavour).map(|flavour| flavour.as_str().to_owned()),
         server_version: facts.as_ref().and_then(|facts| facts.server_version.clone()),
         writable: standing.map(|standing| standing.writable),
