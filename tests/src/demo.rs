@@ -9,6 +9,9 @@ use crate::network::VIP;
 use crate::pair::{Failover, Fault, Pair, Setting};
 use crate::verify::Verdict;
 
+/// The parts of a takeover, in the order in which they happen.
+const PHASES: [&str; 6] = ["detect", "fence", "drain", "open", "vip", "announce"];
+
 /// What the demonstration came to.
 #[derive(Debug, Serialize)]
 struct Report {
@@ -39,14 +42,15 @@ impl Story {
         }
     }
 
-    fn failover(&self, failover: &Failover) {
+    fn failover(&self, failover: &Failover, gate: bool) {
         let Failover { from, to, gap_ms, takeover, two_holders_ms, .. } = failover;
         self.tell(&format!("{VIP} moved from {from} to {to}; the client waited {gap_ms} ms at most for a write"));
-        let phases: Vec<String> =
-            takeover.phases_ms.iter().map(|(name, length)| format!("{name} {length:.1}")).collect();
+        let phases = PHASES.iter().filter_map(|name| Some(format!("{name} {:.1}", takeover.phases_ms.get(*name)?)));
+        let phases: Vec<String> = phases.collect();
         self.more(&format!("{to} says: {}; phases in ms: {}", takeover.reason, phases.join(", ")));
         if *two_holders_ms > 0.0 {
-            self.more(&format!("both hosts had the address for {two_holders_ms} ms"));
+            let meaning = if gate { "; its gate, in the kernel, had closed before" } else { "" };
+            self.more(&format!("{from} had the address for {two_holders_ms} ms more{meaning}"));
         }
     }
 }
@@ -93,7 +97,7 @@ fn tell(story: &Story, pair: &mut Pair) -> Result<Report> {
         };
         story.tell(&format!("── {how} to the {part} on {} ──", names[active]));
         let failover = pair.fail_over(fault)?;
-        story.failover(&failover);
+        story.failover(&failover, gate);
         failovers.push(failover);
         std::thread::sleep(Duration::from_secs(1));
         pair.repair(fault, active)?;
@@ -111,7 +115,7 @@ fn tell(story: &Story, pair: &mut Pair) -> Result<Report> {
         rows.acknowledged
     ));
     if beyond > 0 {
-        story.more(&format!("({beyond} more rows were written, but their answer was lost with the old server)"));
+        story.more(&format!("(rows beyond these, written without the client hearing of it: {beyond})"));
     }
     let statuses = pair.statuses()?;
     if statuses.iter().filter(|status| status.serving()).count() != 1 {

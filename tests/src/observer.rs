@@ -13,7 +13,9 @@ use crate::network::Host;
 /// The pause between two looks.
 const PERIOD: Duration = Duration::from_millis(5);
 
-/// When a host had the address; `to` is `None` while it still has it.
+/// When a host had the address for certain: from the first look that found it to the last one.
+///
+/// `to` is `None` while it still has it.
 #[derive(Clone, Copy, Debug)]
 pub struct Holding {
     pub host: usize,
@@ -81,17 +83,21 @@ impl Drop for Observer {
 
 fn watch(host: usize, address: Ipv4Addr, holdings: &Mutex<Vec<Holding>>, stop: &AtomicBool) {
     let mut held = false;
+    let mut last_seen = Instant::now();
     while !stop.load(Ordering::Relaxed) {
+        let looked = Instant::now();
         let holds = has(address);
         if holds != held {
-            let now = Instant::now();
             let mut holdings = holdings.lock().unwrap_or_else(PoisonError::into_inner);
             if holds {
-                holdings.push(Holding { host, from: now, to: None });
+                holdings.push(Holding { host, from: Instant::now(), to: None });
             } else if let Some(last) = holdings.iter_mut().rev().find(|holding| holding.host == host) {
-                last.to = Some(now);
+                last.to = Some(last_seen);
             }
             held = holds;
+        }
+        if holds {
+            last_seen = looked;
         }
         std::thread::sleep(PERIOD);
     }
