@@ -120,4 +120,24 @@ mod tests {
         packet[6] = 0x40;
         assert!(locate_v4(&packet).is_ok(), "Don't Fragment is no fragment");
     }
+
+    #[test]
+    fn an_ipv6_message_begins_behind_the_fixed_header() {
+        let mut packet = [0; 80];
+        packet[0] = 0x6c;
+        packet[5] = 24;
+        packet[6] = VRRP_PROTOCOL;
+        packet[7] = 255;
+        packet[8] = 0xfe;
+        packet[9] = 0x80;
+        packet[23] = 0x11;
+        packet[24..26].copy_from_slice(&[0xff, 0x02]);
+        packet[39] = 0x12;
+        let located = locate_v6(&packet).unwrap();
+        assert_eq!((located.start, located.length), (40, 24));
+        assert_eq!(located.envelope.source, "fe80::11".parse::<IpAddr>().unwrap());
+        assert_eq!(located.envelope.destination, "ff02::12".parse::<IpAddr>().unwrap());
+        packet[5] = 41;
+        assert_eq!(locate_v6(&packet), Err(Refusal::Truncated), "one octet more than there is");
+    }
 }

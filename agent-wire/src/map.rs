@@ -192,3 +192,28 @@ mod pod {
     // SAFETY: as above.
     unsafe impl aya::Pod for Announcement {}
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_outcome_has_a_counter_of_its_own() {
+        let named = [
+            Outcome::Reported,
+            Outcome::RingFull,
+            Outcome::UnknownRouter,
+            Outcome::Served,
+            Outcome::Reset,
+            Outcome::Dropped,
+        ];
+        let all = named.into_iter().chain(Refusal::ALL.into_iter().map(Outcome::Refused));
+        let mut taken = [false; Outcome::COUNT as usize];
+        for outcome in all {
+            let counter = &mut taken[outcome.index() as usize];
+            assert!(!*counter, "{outcome:?}");
+            *counter = true;
+        }
+        assert_eq!(taken, [true; Outcome::COUNT as usize]);
+    }
+}

@@ -173,4 +173,38 @@ mod tests {
         frame[46] = 15 << 4;
         assert!(!answer_v4(&mut frame));
     }
+
+    #[test]
+    fn what_a_segment_counts_for_is_acknowledged_across_the_end_of_the_numbers() {
+        let mut frame = segment(SYN | FIN, 5);
+        frame[38..42].copy_from_slice(&(u32::MAX - 2).to_be_bytes());
+        assert!(answer_v4(&mut frame));
+        // 5 octets, SYN and FIN: 7 numbers on from 2^32 - 3.
+        assert_eq!(frame[42..46], 4_u32.to_be_bytes());
+    }
+
+    #[test]
+    fn a_syn_over_ipv6_is_answered_the_same_way() {
+        let mut frame = [0; RESET_V6];
+        frame[..12].copy_from_slice(&[2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 9]);
+        frame[12..14].copy_from_slice(&[0x86, 0xdd]);
+        frame[14] = 0x60;
+        frame[19] = 20;
+        frame[20..22].copy_from_slice(&[TCP, 64]);
+        let (client, vip) = ([0xfd; 16], [0xfe; 16]);
+        frame[22..38].copy_from_slice(&client);
+        frame[38..54].copy_from_slice(&vip);
+        frame[54..58].copy_from_slice(&[0x9c, 0x40, 0x0c, 0xea]);
+        frame[58..62].copy_from_slice(&1000_u32.to_be_bytes());
+        frame[66] = 5 << 4;
+        frame[67] = SYN;
+        assert!(answer_v6(&mut frame));
+        assert_eq!(frame[..12], [2, 0, 0, 0, 0, 9, 2, 0, 0, 0, 0, 1]);
+        assert_eq!((&frame[22..38], &frame[38..54]), (&vip[..], &client[..]));
+        assert_eq!(frame[54..58], [0x0c, 0xea, 0x9c, 0x40]);
+        assert_eq!(frame[62..66], 1001_u32.to_be_bytes());
+        assert_eq!(frame[67], RST | ACK);
+        let pseudo = checksum::pseudo_header(IpAddr::from(vip), IpAddr::from(client), TCP, 20);
+        assert_eq!(checksum::finish(checksum::add::<20>(pseudo, &frame[54..74])), 0);
+    }
 }
