@@ -1,0 +1,295 @@
+//! The sequences of a takeover and of a yield, action by action.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use agent_core::{
+    Action, Advert, Death, Gate, Input, Instant, Node, Parameters, Probe, ProbeOutcome, Reason, Receiver, Replication,
+    RouterId, RouterParameters, ServerParameters, ServerReport, Standing, StateName, StepFailure, Ticket, Writers,
+};
+use agent_wire::vrrp::Version;
+use agent_wire::{Priority, Vrid};
+
+const OWN: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 11));
+const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 12));
+const ROUTER: RouterId = RouterId(0);
+
+/// One node and its clock; every action is noted in a word.
+struct Driver {
+    node: Node,
+    now: Instant,
+    /// The ticket of the last request.
+    ticket: Option<Ticket>,
+}
+
+impl Driver {
+    fn new() -> Self {
+        let router = RouterParameters {
+            name: "mysql".to_owned(),
+            vrid: Vrid::new(51).expect("not zero"),
+            version: Version::V3,
+            priority: Priority::new(100),
+            advertisement_interval: Duration::from_millis(100),
+            source_address: OWN,
+            sole_peer: Some(PEER),
+            preempt_mode: true,
+            preempt_delay: Duration::ZERO,
+            startup_delay: Duration::ZERO,
+            announce_repeat: vec![Duration::ZERO, Duration::from_millis(20)],
+            announce_refresh: Duration::from_secs(60),
+        };
+        let server = ServerParameters {
+            fall: 2,
+            rise: 1,
+            writers: Writers::Active,
+            require_replication: true,
+            catch_up_lag: Duration::from_secs(1),
+        };
+        let now = Instant::from_nanos(1_000_000_000);
+        let parameters = Parameters { routers: vec![router], server: Some(server) };
+        Self { node: Node::new(now, parameters), now, ticket: None }
+    }
+
+    /// A Backup with a healthy server that replicates from the Active peer.
+    fn backup() -> Self {
+        let mut driver = Self::new();
+        driver.hear(100);
+        driver.give(Input::Link { router: ROUTER, up: true });
+        driver.tell_standing(false, true);
+        for kind in [Probe::Ping, Probe::Connect] {
+            driver.give(Input::Server(ServerReport::Probe { kind, outcome: ProbeOutcome::Passed }));
+        }
+        assert_eq!(driver.state(), StateName::Backup);
+        driver.words();
+        driver
+    }
+
+    /// The same, after a takeover.
+    fn active() -> Self {
+        let mut driver = Self::backup();
+        driver.hear(0);
+        while !driver.node.snapshot(driver.now).routers[0].serving {
+            driver.words();
+            driver.done(Ok(()));
+        }
+        driver.words();
+        driver.done(Ok(()));
+        driver.words();
+        driver
+    }
+
+    fn state(&self) -> StateName {
+        self.node.snapshot(self.now).routers[0].state
+    }
+
+    fn give(&mut self, input: Input) {
+        self.node.handle_input(self.now, input);
+        self.node.handle_timeout(self.now);
+    }
+
+    fn hear(&mut self, priority: u8) {
+        let (interval, arrived_at) = (Duration::from_millis(100), self.now);
+        let priority = Priority::new(priority);
+        self.give(Input::Advert(Advert { router: ROUTER, source: PEER, priority, interval, arrived_at }));
+    }
+
+    fn tell_standing(&mut self, writable: bool, applying: bool) {
+        let (receiver, lag) = (Receiver::Connected, Some(Duration::ZERO));
+        let replication = Some(Replication { receiver, applying, lag, error: None });
+        self.give(Input::Server(ServerReport::Standing(Standing { writable, replication })));
+    }
+
+    fn done(&mut self, result: Result<(), StepFailure>) {
+        let ticket = self.ticket.take().expect("a request waits for its result");
+        self.give(Input::Done { ticket, result });
+    }
+
+    fn wait(&mut self, millis: u64) {
+        self.now = self.now + Duration::from_millis(millis);
+        self.node.handle_timeout(self.now);
+    }
+
+    /// What is to be done now, in order; advertisements are sent on the way.
+    fn words(&mut self) -> Vec<String> {
+        let mut words = Vec::new();
+        while let Some(action) = self.node.poll_action() {
+            let (word, ticket) = match action {
+                Action::SendAdvert { priority, .. } => {
+                    if !priority.is_release() {
+                        self.node.handle_input(self.now, Input::AdvertSent { router: ROUTER, at: self.now });
+                    }
+                    (format!("advert {}", priority.as_u8()), None)
+                }
+                Action::RenewLease { until, .. } => {
+                    (format!("lease {} ms", until.saturating_since(self.now).as_millis()), None)
+                }
+                Action::SetGate { gate: Gate::Serve, .. } => ("gate serve".to_owned(), None),
+                Action::SetGate { gate: Gate::Refuse, .. } => ("gate refuse".to_owned(), None),
+                Action::AddAddresses { ticket, .. } => ("add".to_owned(), Some(ticket)),
+                Action::RenewAddresses { .. } => ("renew".to_owned(), None),
+                Action::RemoveAddresses { ticket, .. } => ("remove".to_owned(), Some(ticket)),
+                Action::Announce { ticket, .. } => ("announce".to_owned(), Some(ticket)),
+                Action::StopReceiving { ticket, .. } => ("stop receiving".to_owned(), Some(ticket)),
+                Action::Drain { ticket } => ("drain".to_owned(), Some(ticket)),
+                Action::OpenServer { ticket } => ("open".to_owned(), Some(ticket)),
+                Action::FenceServer { ticket } => ("fence".to_owned(), Some(ticket)),
+                Action::ResumeReceiving => ("resume".to_owned(), None),
+                Action::Report(transition) => {
+                    let (to, reason) = (transition.to.as_str(), transition.reason.as_str());
+                    (format!("report {to} {reason}"), None)
+                }
+                Action::Finished => ("finished".to_owned(), None),
+            };
+            self.ticket = ticket.or(self.ticket);
+            words.push(word);
+        }
+        words
+    }
+}
+
+#[test]
+fn a_takeover_holds_the_address_only_after_the_server_is_open() {
+    let mut driver = Driver::backup();
+    driver.hear(0);
+    assert_eq!(driver.words(), ["advert 100", "gate refuse", "stop receiving", "lease 300 ms"]);
+    driver.wait(2);
+    driver.done(Ok(()));
+    assert_eq!(driver.words(), ["drain"]);
+    driver.wait(3);
+    driver.done(Ok(()));
+    assert_eq!(driver.words(), ["open"]);
+    driver.wait(4);
+    driver.done(Ok(()));
+    assert_eq!(driver.words(), ["gate serve", "add"]);
+    driver.wait(1);
+    driver.done(Ok(()));
+    assert_eq!(driver.words(), ["announce", "resume"]);
+    driver.done(Ok(()));
+    let Some(Action::Report(transition)) = driver.node.poll_action() else { panic!("the takeover is reported") };
+    assert_eq!((transition.to, transition.reason), (StateName::Active, Reason::PeerResigned));
+    let phases = transition.phases;
+    let millis = [phases.detect, phases.fence, phases.drain, phases.open, phases.vip].map(|phase| phase.as_millis());
+    assert_eq!(millis, [0, 2, 3, 4, 1]);
+    driver.wait(20);
+    assert_eq!(driver.words(), ["announce"], "the second of the schedule");
+}
+
+#[test]
+fn a_dead_server_gives_the_address_up_before_the_peer_hears_of_it() {
+    let mut driver = Driver::active();
+    driver.give(Input::Server(ServerReport::Died(Death::ProcessExited)));
+    assert_eq!(driver.words(), ["gate refuse", "remove"]);
+    driver.done(Ok(()));
+    assert_eq!(driver.words(), ["advert 0", "report initialize server_died"]);
+    assert_eq!(driver.state(), StateName::Initialize);
+}
+
+#[test]
+fn an_orderly_stop_fences_the_server_while_its_clients_can_still_be_told() {
+    let mut driver = Driver::active();
+    driver.give(Input::Shutdown);
+    assert_eq!(driver.words(), ["gate refuse", "fence"]);
+    driver.wait(100);
+    assert_eq!(driver.words(), ["advert 100", "lease 300 ms"], "nobody takes over from a server that is still open");
+    driver.done(Ok(()));
+    assert_eq!(driver.words(), ["remove"]);
+    driver.done(Ok(()));
+    assert_eq!(driver.words(), ["advert 0", "report initialize shutdown", "finished"]);
+}
+
+#[test]
+fn a_fence_that_does_not_end_does_not_keep_the_address() {
+    let mut driver = Driver::active();
+    driver.give(Input::Shutdown);
+    driver.words();
+    for _ in 0..30 {
+        driver.wait(100);
+    }
+    assert!(driver.words().contains(&"remove".to_owned()));
+}
+
+#[test]
+fn a_deposed_router_lets_the_address_go_before_anything_else() {
+    let mut driver = Driver::active();
+    driver.hear(200);
+    assert_eq!(driver.words(), ["gate refuse", "remove"]);
+    driver.done(Ok(()));
+    assert_eq!(driver.words(), ["fence"]);
+    driver.done(Ok(()));
+    assert_eq!(driver.words(), ["advert 0", "report backup higher_priority"]);
+    assert_eq!(driver.state(), StateName::Backup);
+}
+
+#[test]
+fn a_takeover_whose_step_fails_is_undone_and_not_tried_again_at_once() {
+    let mut driver = Driver::backup();
+    driver.hear(0);
+    driver.words();
+    driver.done(Ok(()));
+    driver.words();
+    driver.done(Err(StepFailure("the applier has stopped".to_owned())));
+    assert_eq!(driver.words(), ["gate refuse", "fence"]);
+    driver.done(Ok(()));
+    assert_eq!(driver.words(), ["remove"]);
+    driver.done(Ok(()));
+    assert_eq!(driver.words(), ["advert 0", "report initialize takeover_failed"]);
+    driver.wait(999);
+    assert_eq!(driver.state(), StateName::Initialize);
+    driver.wait(1);
+    assert_eq!(driver.state(), StateName::Backup);
+}
+
+#[test]
+fn the_result_of_a_step_that_was_given_up_changes_nothing() {
+    let mut driver = Driver::backup();
+    driver.hear(0);
+    driver.words();
+    let stale = driver.ticket;
+    driver.give(Input::Server(ServerReport::Died(Death::ProcessExited)));
+    assert_eq!(driver.words(), ["gate refuse", "remove"]);
+    driver.give(Input::Done { ticket: stale.expect("the receiver was to be stopped"), result: Ok(()) });
+    assert_eq!(driver.words(), Vec::<String>::new());
+}
+
+#[test]
+fn a_server_that_is_open_without_the_address_is_fenced_once_a_second() {
+    let mut driver = Driver::backup();
+    driver.tell_standing(true, true);
+    assert_eq!(driver.words(), ["fence"]);
+    driver.wait(500);
+    driver.hear(100);
+    driver.tell_standing(true, true);
+    assert_eq!(driver.words(), Vec::<String>::new());
+    driver.wait(300);
+    driver.hear(100);
+    driver.wait(200);
+    driver.tell_standing(true, true);
+    assert_eq!(driver.words(), ["fence"]);
+}
+
+#[test]
+fn a_standby_whose_applier_has_stopped_does_not_take_over() {
+    let mut driver = Driver::backup();
+    driver.tell_standing(false, false);
+    assert_eq!(driver.words(), ["report initialize applier_stopped"]);
+    driver.hear(0);
+    driver.wait(10_000);
+    assert_eq!(driver.words(), Vec::<String>::new());
+}
+
+#[test]
+fn a_preferred_host_waits_until_the_other_has_let_go() {
+    let mut driver = Driver::backup();
+    for _ in 0..3 {
+        driver.wait(100);
+        driver.hear(50);
+    }
+    // Its own deadline of 360.9375 ms has come; the peer was heard a moment ago and may serve for 300 ms more.
+    driver.wait(61);
+    assert_eq!(driver.state(), StateName::Active);
+    assert_eq!(driver.words(), ["advert 100", "gate refuse", "lease 300 ms"]);
+    driver.wait(50);
+    assert_eq!(driver.words(), Vec::<String>::new(), "nothing but waiting");
+    driver.hear(0);
+    assert_eq!(driver.words(), ["advert 100", "stop receiving", "lease 300 ms"]);
+}
