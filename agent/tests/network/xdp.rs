@@ -208,7 +208,10 @@ fn pins_are_taken_over_without_a_detached_moment() {
     pair.b.run_async(async || {
         let own = router("192.0.2.2", &[]);
         drop(open(Mode::Native, own.clone(), pins.0.clone()));
-        let program = |shown: String| shown.split("prog/xdp id ").nth(1).map(|rest| rest[..3].to_owned());
+        let program = |shown: String| {
+            let id = shown.split("prog/xdp id ").nth(1)?.split_whitespace().next()?;
+            Some(id.to_owned())
+        };
         let before = program(pair.b.ip("link show v0"));
         assert!(before.is_some(), "attached without an agent");
         pair.a.run(|| advertise(&router("192.0.2.1", &[]), 100, |_| {}));
