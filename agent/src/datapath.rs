@@ -4,6 +4,9 @@
 //! extension header, a router with a password) reaches the sockets, so that nothing depends on which of them saw it.
 
 mod counters;
+mod holder;
+mod kernel_log;
+mod live_frames;
 mod pins;
 mod program;
 mod receiver;
@@ -17,7 +20,7 @@ use std::time::Duration;
 
 use agent_core::{Advert, Gate, Instant, RouterId};
 use agent_wire::vrrp::{Authentication, Version};
-use agent_wire::{Refusal, Vrid};
+use agent_wire::{MacAddress, Refusal, Vrid};
 use futures_util::future::select_all;
 
 pub use counters::Counters;
@@ -203,6 +206,13 @@ impl Datapath {
     /// Lets the gate of a router serve until then, if it is at [`Gate::Serve`].
     pub fn renew_lease(&mut self, router: RouterId, until: Instant) -> Result<(), Error> {
         self.program.as_mut().map_or(Ok(()), |program| program.renew_lease(router, until))
+    }
+
+    /// Announces many addresses of a router at once, where that is possible and known to work; `false`: it is not, and
+    /// another way must be taken.
+    #[must_use]
+    pub fn announce(&mut self, router: RouterId, ifindex: u32, mac: MacAddress, addresses: &[IpAddr]) -> bool {
+        self.program.as_mut().is_some_and(|program| program.announce(router, ifindex, mac, addresses))
     }
 
     /// How many packets ended how, in XDP and in the sockets together.

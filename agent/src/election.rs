@@ -285,7 +285,9 @@ impl Election {
             }
             Action::Announce { ticket, router } => {
                 let addresses = self.wires[router.0].vips.iter().map(|vip| (vip.ifindex, vip.address));
-                let result = self.announcer.announce(addresses);
+                let datapath = &mut self.datapath;
+                let faster = |ifindex, mac, list: &[IpAddr]| datapath.announce(router, ifindex, mac, list);
+                let result = self.announcer.announce_by(addresses, faster);
                 let result = result.map_err(|error| StepFailure(chain(&error)));
                 self.node.handle_input(clock::now(), Input::Done { ticket, result });
             }

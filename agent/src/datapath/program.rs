@@ -8,18 +8,20 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use agent_core::{Advert, Gate, Instant, RouterId};
-use agent_wire::Priority;
 use agent_wire::map::{
     ADVERTS, AdvertSeen, GATE_REFUSE, GATE_SERVE, LEASES, OUTCOMES, ROUTERS, RouterConfig, RouterKey, TRANSMIT,
     Transmit, VIPS, VipGate, VipKey,
 };
 use agent_wire::vrrp::{Authentication, Version};
+use agent_wire::{MacAddress, Priority};
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf};
 use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::xdp::{XdpLink, XdpLinkId};
 use aya::programs::{ProgramError, Xdp, XdpMode};
 use aya::{Ebpf, EbpfLoader, Pod};
 
+use super::kernel_log::KernelLog;
+use super::live_frames::{self, LiveFrames};
 use super::{Counters, Error, Mode, Router, path_text, pins};
 use crate::readiness::Readiness;
 
@@ -36,6 +38,8 @@ pub(super) struct Program {
     vips: HashMap<MapData, VipKey, VipGate>,
     leases: Array<MapData, u64>,
     outcomes: PerCpuArray<MapData, u64>,
+    live_frames: Option<LiveFrames>,
+    log: Option<KernelLog>,
 }
 
 impl fmt::Debug for Program {
@@ -76,6 +80,8 @@ impl Program {
         let mut program = Self::of_maps(mode, &mut object)?;
         program.configure(routers, &mut object)?;
         attach_links(mode, routers, dir, &mut object)?;
+        program.follow_log(&mut object);
+        program.open_live_frames(object, routers);
         Ok(program)
     }
 
@@ -83,7 +89,8 @@ impl Program {
         let adverts: RingBuf<MapData> = typed(object, ADVERTS)?;
         let readiness = Readiness::of(&adverts).map_err(|error| Error::program("watch the map", ADVERTS, error))?;
         let (vips, leases, outcomes) = (typed(object, VIPS)?, typed(object, LEASES)?, typed(object, OUTCOMES)?);
-        Ok(Self { mode, adverts, seen: Vec::new(), readiness, vips, leases, outcomes })
+        let (live_frames, log) = (None, None);
+        Ok(Self { mode, adverts, seen: Vec::new(), readiness, vips, leases, outcomes, live_frames, log })
     }
 
     /// Makes the maps say what the configuration says, with every gate shut; they may be those of an agent before.
@@ -108,6 +115,29 @@ impl Program {
         let checked = (0_u32..).zip(routers).filter(|(_, router)| router.authentication == Authentication::None);
         let entries: Vec<_> = checked.map(|(index, router)| router_entry(index, router)).collect();
         replace(&mut typed(object, ROUTERS)?, ROUTERS, &entries)
+    }
+
+    fn follow_log(&mut self, object: &mut Ebpf) {
+        match KernelLog::follow(object) {
+            Ok(log) => self.log = log,
+            Err(error) => tracing::warn!(error = error.sentence(), "the BPF programs have a log, but it stays unread"),
+        }
+    }
+
+    /// The packet sockets announce as well, so that this may fail.
+    fn open_live_frames(&mut self, object: Ebpf, routers: &[Router]) {
+        if routers.iter().all(|router| router.addresses.len() < live_frames::WORTH_IT) {
+            return;
+        }
+        match LiveFrames::open(object, routers) {
+            Ok(live) => self.live_frames = Some(live),
+            Err(error) => tracing::debug!(error = error.sentence(), "no live frames: packet sockets announce"),
+        }
+    }
+
+    /// `false`: another way to announce must be taken.
+    pub(super) fn announce(&mut self, id: RouterId, ifindex: u32, mac: MacAddress, addresses: &[IpAddr]) -> bool {
+        self.live_frames.as_mut().is_some_and(|live| live.announce(id.0, ifindex, mac, addresses))
     }
 
     pub(super) const fn mode(&self) -> Mode {
@@ -251,12 +281,12 @@ fn take_over(path: &Path, xdp: &mut Xdp) -> Result<XdpLinkId, Box<dyn std::error
     Ok(xdp.attach_to_link(link)?)
 }
 
-fn missing(kind: &'static str, name: &'static str) -> Error {
+pub(super) fn missing(kind: &'static str, name: &'static str) -> Error {
     Error::program("find in the BPF object", kind, io::Error::new(io::ErrorKind::NotFound, name))
 }
 
 /// Takes a map out of the object in the type that the code uses it in.
-fn typed<T: TryFrom<Map, Error = MapError>>(object: &mut Ebpf, name: &'static str) -> Result<T, Error> {
+pub(super) fn typed<T: TryFrom<Map, Error = MapError>>(object: &mut Ebpf, name: &'static str) -> Result<T, Error> {
     let map = object.take_map(name).ok_or_else(|| missing("the map", name))?;
     T::try_from(map).map_err(|error| Error::program("use the map", name, error))
 }
@@ -294,7 +324,7 @@ fn vip_key(ifindex: u32, address: IpAddr) -> VipKey {
 }
 
 /// The family, 4 or 6, and the octets as the maps hold them.
-fn octets(address: IpAddr) -> (u8, [u8; 16]) {
+pub(super) fn octets(address: IpAddr) -> (u8, [u8; 16]) {
     match address {
         IpAddr::V4(address) => {
             let [a, b, c, d] = address.octets();
