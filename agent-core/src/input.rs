@@ -75,10 +75,6 @@ pub enum Probe {
     Write,
 }
 
-impl Probe {
-    pub const ALL: [Self; 3] = [Self::Ping, Self::Connect, Self::Write];
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProbeOutcome {
     Passed,

@@ -250,9 +250,7 @@ impl Node {
             }
             Outcome::Deposed { reason } => {
                 let departure = Departure { at: now, evidence_at: now, reason, to: StateName::Backup, detail: None };
-                let order =
-                    if self.fences_on_yield(index) { YieldOrder::RemoveThenFence } else { YieldOrder::RemoveOnly };
-                self.routers[index].service.yield_up(departure, order, &mut self.effects);
+                self.yield_up(index, departure, YieldOrder::RemoveThenFence);
             }
             Outcome::RivalResigned => self.routers[index].service.rival_resigned(now),
             Outcome::RivalLives { until } => self.routers[index].service.await_rival(until),

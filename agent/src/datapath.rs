@@ -23,6 +23,8 @@ use agent_wire::vrrp::{Authentication, Version};
 use agent_wire::{MacAddress, Refusal, Vrid};
 use futures_util::future::select_all;
 
+use crate::causes::chain;
+
 pub use counters::Counters;
 pub use pins::remove as cleanup;
 
@@ -132,21 +134,6 @@ impl Error {
 
     fn socket(operation: &'static str, object: impl Into<String>, source: impl Into<io::Error>) -> Self {
         Self::Socket { operation, object: object.into(), source: source.into() }
-    }
-
-    /// The error and its causes in one line.
-    fn sentence(&self) -> String {
-        let mut sentence = self.to_string();
-        let mut cause = std::error::Error::source(self);
-        while let Some(error) = cause {
-            let text = error.to_string();
-            // Some errors repeat their cause in their own text.
-            if !sentence.ends_with(&text) {
-                sentence = format!("{sentence}: {text}");
-            }
-            cause = error.source();
-        }
-        sentence
     }
 }
 
@@ -315,7 +302,7 @@ fn attach(choice: Choice, routers: &[Router], pin_dir: &Path) -> Result<(Option<
             }
             Err(error) if choice != Choice::Auto => return Err(error),
             Err(Error::BuiltWithoutBpf) => return Ok((None, Some(Error::BuiltWithoutBpf.to_string()))),
-            Err(error) => reasons.push(format!("{}: {}", mode.as_str(), error.sentence())),
+            Err(error) => reasons.push(format!("{}: {}", mode.as_str(), chain(&error))),
         }
     }
     Ok((None, Some(reasons.join("; "))))

@@ -15,9 +15,10 @@ use tokio::sync::{mpsc, watch};
 
 use crate::advert_socket::{AdvertSocket, Route};
 use crate::announce::Announcer;
+use crate::causes::chain;
 use crate::clock::{self, Alarm};
 use crate::datapath::{self, Datapath};
-use crate::link::{Interface, LinkWatch};
+use crate::link::{Interface, LinkEvent, LinkWatch};
 use crate::mysql;
 use crate::vip::{Vip, Vips, promote_secondaries};
 
@@ -127,6 +128,8 @@ struct Wire {
     interface: Interface,
     socket: AdvertSocket,
     vips: Vec<Vip>,
+    /// The addresses of `vips`, as an advertisement lists them.
+    addresses: Vec<IpAddr>,
 }
 
 /// Changes of addresses, carried out one after the other.
@@ -156,8 +159,9 @@ pub async fn run(settings: Settings, channels: Channels) -> anyhow::Result<()> {
         };
         let socket = AdvertSocket::open(&route)?;
         let ifindex = interface.index;
-        let addresses = own.addresses.iter().map(|&(address, prefix)| Vip { ifindex, address, prefix });
-        wires.push(Wire { interface, socket, vips: addresses.collect() });
+        let vips = own.addresses.iter().map(|&(address, prefix)| Vip { ifindex, address, prefix }).collect();
+        let addresses = own.addresses.iter().map(|&(address, _)| address).collect();
+        wires.push(Wire { interface, socket, vips, addresses });
     }
     // What an earlier life of the agent left behind is not this one's to serve.
     for wire in &wires {
@@ -170,7 +174,7 @@ pub async fn run(settings: Settings, channels: Channels) -> anyhow::Result<()> {
         node: Node::new(now, settings.parameters.clone()),
         wires,
         datapath,
-        vips: VipQueue::start(vips),
+        vips: VipQueue::start(vips, channels.events.clone()),
         announcer: Announcer::new(),
         links: LinkWatch::open()?,
         alarm: Alarm::new()?,
@@ -200,27 +204,31 @@ impl Election {
             }
             self.alarm.set(Some(self.wake_at()))?;
             let mut other = None;
+            let mut link = None;
             tokio::select! {
                 biased;
                 advert = self.datapath.next_advert() => adverts.push(advert?),
                 input = self.vips.done.recv() => other = input,
                 input = self.channels.inputs.recv() => other = Some(input.unwrap_or(Input::Shutdown)),
-                link = self.links.next() => {
-                    let link = link?;
-                    for index in 0..self.wires.len() {
-                        if self.wires[index].interface.index == link.index {
-                            self.wires[index].interface.up = link.up;
-                            let input = Input::Link { router: RouterId(index), up: link.up };
-                            self.node.handle_input(clock::now(), input);
-                        }
-                    }
-                }
+                event = self.links.next() => link = Some(event?),
                 fired = self.alarm.fired() => fired?,
             }
             // An advertisement that has arrived goes before any other news.
             self.take_adverts(&mut adverts)?;
             if let Some(input) = other {
                 self.node.handle_input(clock::now(), input);
+            }
+            if let Some(event) = link {
+                self.take_link_event(&event);
+            }
+        }
+    }
+
+    fn take_link_event(&mut self, event: &LinkEvent) {
+        for (index, wire) in self.wires.iter_mut().enumerate() {
+            if wire.interface.index == event.index {
+                wire.interface.up = event.up;
+                self.node.handle_input(clock::now(), Input::Link { router: RouterId(index), up: event.up });
             }
         }
     }
@@ -315,7 +323,6 @@ impl Election {
         let wire = &self.wires[router.0];
         let own = &self.settings.routers[router.0];
         let parameters = &self.settings.parameters.routers[router.0];
-        let addresses: Vec<IpAddr> = own.addresses.iter().map(|&(address, _)| address).collect();
         let mut buffer = [0; LONGEST];
         let mut sent_at = None;
         let mut trouble = None;
@@ -325,7 +332,7 @@ impl Election {
                 vrid: parameters.vrid,
                 priority,
                 interval: parameters.advertisement_interval,
-                addresses: &addresses,
+                addresses: &wire.addresses,
                 authentication: own.authentication,
                 checksum_form: own.checksum_form,
                 source: parameters.source_address,
@@ -387,7 +394,7 @@ impl Election {
 }
 
 impl VipQueue {
-    fn start(vips: Vips) -> Self {
+    fn start(vips: Vips, events: mpsc::UnboundedSender<Event>) -> Self {
         let (jobs, mut todo) = mpsc::unbounded_channel();
         let (finished, done) = mpsc::unbounded_channel();
         tokio::task::spawn_local(async move {
@@ -404,7 +411,10 @@ impl VipQueue {
                             return;
                         }
                     }
-                    (None, Err(failure)) => tracing::warn!(failure = failure.0, "addresses were not renewed"),
+                    (None, Err(failure)) => {
+                        // Nobody listens once the agent ends.
+                        drop(events.send(Event::Trouble(format!("addresses were not renewed: {}", failure.0))));
+                    }
                     (None, Ok(())) => {}
                 }
             }
@@ -416,15 +426,4 @@ impl VipQueue {
         // The task lives as long as its runtime, which this runs on.
         drop(self.jobs.send(job));
     }
-}
-
-/// An error with all its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

@@ -16,6 +16,8 @@ use aya::maps::{Array, MapData};
 use aya::programs::{TestRun as _, TestRunAttrs, TestRunOptions, Xdp, XdpMode};
 use nix::ifaddrs::getifaddrs;
 
+use crate::causes::chain;
+
 use super::holder::Holder;
 use super::program::{missing, octets, typed};
 use super::{Error, Router};
@@ -74,7 +76,7 @@ impl LiveFrames {
         if self.send(start, router.ifindex, mac, &[router.source])
             && let Err(error) = self.write(start, &entries(router.ifindex, mac, &router.addresses))
         {
-            self.distrust(router.ifindex, &error.sentence());
+            self.distrust(router.ifindex, &chain(&error));
         }
     }
 
@@ -97,7 +99,7 @@ impl LiveFrames {
                 return true;
             }
             Ok(()) => self.distrust(ifindex, &format!("{moved} of {} frames left", addresses.len())),
-            Err(error) => self.distrust(ifindex, &error.sentence()),
+            Err(error) => self.distrust(ifindex, &chain(&error)),
         }
         false
     }

@@ -23,6 +23,7 @@ use aya::{Ebpf, EbpfLoader, Pod};
 use super::kernel_log::KernelLog;
 use super::live_frames::{self, LiveFrames};
 use super::{Counters, Error, Mode, Router, path_text, pins};
+use crate::causes::chain;
 use crate::readiness::Readiness;
 
 /// The BPF object as it was built; empty where it was not.
@@ -120,7 +121,7 @@ impl Program {
     fn follow_log(&mut self, object: &mut Ebpf) {
         match KernelLog::follow(object) {
             Ok(log) => self.log = log,
-            Err(error) => tracing::warn!(error = error.sentence(), "the BPF programs have a log, but it stays unread"),
+            Err(error) => tracing::warn!(error = chain(&error), "the BPF programs have a log, but it stays unread"),
         }
     }
 
@@ -131,7 +132,7 @@ impl Program {
         }
         match LiveFrames::open(object, routers) {
             Ok(live) => self.live_frames = Some(live),
-            Err(error) => tracing::debug!(error = error.sentence(), "no live frames: packet sockets announce"),
+            Err(error) => tracing::debug!(error = chain(&error), "no live frames: packet sockets announce"),
         }
     }
 
