@@ -253,7 +253,7 @@ impl Node {
                 self.yield_up(index, departure, YieldOrder::RemoveThenFence);
             }
             Outcome::RivalResigned => self.routers[index].service.rival_resigned(now),
-            Outcome::RivalLives { until } => self.routers[index].service.await_rival(until),
+            Outcome::RivalLives { until } => self.routers[index].service.await_rival(now, until),
         }
     }
 

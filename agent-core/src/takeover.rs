@@ -9,8 +9,10 @@ use crate::parameters::{RouterParameters, Writers};
 use crate::time::Instant;
 use crate::transition::{Phases, Reason, StateName, Transition};
 
-/// How often the kernel lifetime of the addresses is extended; it is 2 s.
-const RENEW_EVERY: Duration = Duration::from_millis(500);
+mod serving;
+
+use serving::Serving;
+
 /// A source that resigned may have sent its last rows a moment ago: the stream is given this long to fall quiet.
 const STREAM_SETTLE: Duration = Duration::from_millis(25);
 /// A step that is never answered must not hold a claim for ever; the adapters have tighter deadlines of their own.
@@ -63,17 +65,6 @@ enum NextStep {
     Drain,
     Open,
     AddAddresses,
-}
-
-#[derive(Debug)]
-struct Serving {
-    since: Instant,
-    renew_at: Instant,
-    /// How many announcements of the schedule were asked for.
-    announced: usize,
-    announce_at: Instant,
-    /// The takeover that is reported when its first announcement is out.
-    report: Option<(Ticket, Transition)>,
 }
 
 #[derive(Debug)]
@@ -166,7 +157,7 @@ impl Service {
                 | TakeoverStep::Opening(_)
                 | TakeoverStep::AddingAddresses(_) => takeover.give_up_at,
             }),
-            State::Serving(serving) => Some(serving.renew_at.min(serving.announce_at)),
+            State::Serving(serving) => Some(serving.poll_timeout()),
             State::Yielding(yielding) => Some(yielding.give_up_at),
         }
     }
@@ -185,7 +176,12 @@ impl Service {
     }
 
     /// Another router claims to be Active and may serve until then: nothing of ours becomes local before.
-    pub(crate) fn await_rival(&mut self, until: Instant) {
+    ///
+    /// What is served already is announced again, since the rival may have announced it as well.
+    pub(crate) fn await_rival(&mut self, at: Instant, until: Instant) {
+        if let State::Serving(serving) = &mut self.state {
+            serving.rival_heard(at, until);
+        }
         if let State::TakingOver(takeover) = &mut self.state {
             if matches!(takeover.step, TakeoverStep::AddingAddresses(_)) {
                 return;
@@ -203,6 +199,9 @@ impl Service {
 
     /// The rival has resigned, so it serves no longer.
     pub(crate) fn rival_resigned(&mut self, at: Instant) {
+        if let State::Serving(serving) = &mut self.state {
+            serving.rival_resigned(at);
+        }
         if let State::TakingOver(TakingOver { step: TakeoverStep::AwaitingRivals { until }, claim, .. }) =
             &mut self.state
         {
@@ -241,15 +240,7 @@ impl Service {
                 }
             }
             State::Serving(serving) => {
-                if let Some((ticket, mut transition)) = serving.report.take() {
-                    if ticket == done {
-                        transition.phases.announce = now.saturating_since(serving.since);
-                        transition.detail = result.err().map(|failure| failure.0.clone());
-                        effects.push(Action::Report(transition));
-                    } else {
-                        serving.report = Some((ticket, transition));
-                    }
-                }
+                serving.handle_done(now, done, result, effects);
                 Progress::Nothing
             }
             State::Yielding(yielding) => {
@@ -281,15 +272,7 @@ impl Service {
                 }
             },
             State::Serving(serving) => {
-                if now >= serving.renew_at {
-                    serving.renew_at = now + RENEW_EVERY;
-                    effects.push(Action::RenewAddresses { router: self.router });
-                }
-                if now >= serving.announce_at {
-                    let router = self.router;
-                    effects.request(|ticket| Action::Announce { ticket, router });
-                    serving.schedule_next_announcement(now, own);
-                }
+                serving.handle_timeout(now, self.router, own, effects);
                 Progress::Nothing
             }
             State::Yielding(yielding) => {
@@ -340,16 +323,7 @@ impl Service {
                     phases: *phases,
                     detail: None,
                 };
-                let ticket = effects.request(|ticket| Action::Announce { ticket, router });
-                let mut serving = Serving {
-                    since: now,
-                    renew_at: now + RENEW_EVERY,
-                    announced: 0,
-                    announce_at: now,
-                    report: Some((ticket, transition)),
-                };
-                serving.schedule_next_announcement(now, own);
-                self.state = State::Serving(serving);
+                self.state = State::Serving(Serving::begin(now, transition, own, effects));
                 return Progress::Served;
             }
         };
@@ -419,16 +393,6 @@ impl Service {
     fn remove(&self, effects: &mut Effects) -> (YieldStep, Duration) {
         let router = self.router;
         (YieldStep::Removing(effects.request(|ticket| Action::RemoveAddresses { ticket, router })), REMOVE_DEADLINE)
-    }
-}
-
-impl Serving {
-    fn schedule_next_announcement(&mut self, now: Instant, own: &RouterParameters) {
-        self.announced += 1;
-        self.announce_at = match own.announce_repeat.get(self.announced) {
-            Some(&after) => (self.since + after).max(now),
-            None => now + own.announce_refresh,
-        };
     }
 }
 

@@ -293,3 +293,35 @@ fn a_preferred_host_waits_until_the_other_has_let_go() {
     driver.hear(0);
     assert_eq!(driver.words(), ["advert 100", "stop receiving", "lease 300 ms"]);
 }
+
+/// The announcements asked for from now on, as milliseconds since now; adverts of a rival come every 100 ms until then.
+fn announcements(driver: &mut Driver, rival_for: u64, millis: u64) -> Vec<u64> {
+    let mut seen = Vec::new();
+    for elapsed in 0..millis {
+        if elapsed % 100 == 0 && elapsed < rival_for {
+            driver.hear(50);
+        }
+        let announced = driver.words().iter().any(|word| word.starts_with("announce"));
+        if announced {
+            seen.push(elapsed);
+            driver.done(Ok(()));
+        }
+        driver.wait(1);
+    }
+    seen
+}
+
+#[test]
+fn while_a_rival_claims_the_addresses_they_are_announced_again_once_a_second_and_after_its_lease() {
+    let mut driver = Driver::active();
+    assert_eq!(announcements(&mut driver, 0, 5_000), [20], "the schedule");
+    assert_eq!(announcements(&mut driver, 2_150, 10_000), [0, 1_000, 2_000, 3_000]);
+}
+
+#[test]
+fn a_rival_that_resigns_has_not_the_last_word_in_the_neighbours_caches() {
+    let mut driver = Driver::active();
+    assert_eq!(announcements(&mut driver, 0, 5_000), [20], "the schedule");
+    driver.hear(0);
+    assert_eq!(announcements(&mut driver, 0, 2_000), [0]);
+}
