@@ -69,6 +69,10 @@ pub enum Command {
         #[arg(long, default_value = "localhost")]
         host: String,
     },
+    /// Prints a new key of 32 octets as 64 hex digits, for the peer link or the authentication of advertisements
+    ///
+    /// Write it once and copy the file to the other host: (umask 077; vipd keygen > /etc/vipd/vrrp.key)
+    Keygen,
     /// Removes every address and pinned BPF object of this host's configuration
     ///
     /// For when no agent runs: systemd calls it after the agent has ended (ExecStopPost).

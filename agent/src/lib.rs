@@ -10,6 +10,7 @@ pub mod config;
 pub mod control;
 pub mod datapath;
 pub mod election;
+pub mod keygen;
 pub mod link;
 pub mod mysql;
 pub mod readiness;

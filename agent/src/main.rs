@@ -34,6 +34,7 @@ fn dispatch(Cli { command, agent }: &Cli) -> anyhow::Result<()> {
             let statements = mysql::grants::statements(dialect, user, host);
             print(&(statements.join(";\n") + ";\n"))
         }
+        Command::Keygen => print(&(vipd::keygen::new_key()? + "\n")),
         Command::Cleanup => cleanup::run(&Config::load(agent.config_path())?),
     }
 }
