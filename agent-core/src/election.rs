@@ -18,6 +18,9 @@ pub(crate) struct Election {
     state: State,
     /// The other routers that claim to be Active, the one heard last at the end.
     heard: Vec<Heard>,
+    /// The router is Active with all others of its host or not at all.
+    grouped: bool,
+    tie: Tie,
 }
 
 #[derive(Debug)]
@@ -39,6 +42,8 @@ struct Backup {
     evidence: (Reason, Instant),
     /// The deadline was noticed late once and has been set anew.
     woke_late: bool,
+    /// The deadline has passed, and the claim waits for the other routers of the group.
+    held: bool,
 }
 
 #[derive(Debug)]
@@ -56,6 +61,15 @@ pub(crate) struct Heard {
     pub(crate) source: IpAddr,
     /// When its lease ends: it serves no longer, unless it is heard again.
     pub(crate) lease_until: Instant,
+}
+
+/// How two Active Routers with the same priority are told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tie {
+    /// The higher primary address stays (RFC 9568 §6.4.3).
+    ByAddress,
+    /// Another router of the group hears the rival too, and decides for all of them.
+    DecidedElsewhere,
 }
 
 /// What an event means for the router.
@@ -83,7 +97,17 @@ pub(crate) enum Outcome {
 
 impl Election {
     pub(crate) fn new() -> Self {
-        Self { state: State::Initialize, heard: Vec::new() }
+        Self { state: State::Initialize, heard: Vec::new(), grouped: false, tie: Tie::ByAddress }
+    }
+
+    /// A router that claims only together with the others of its host.
+    pub(crate) fn in_group() -> Self {
+        Self { grouped: true, ..Self::new() }
+    }
+
+    /// Says how the next tie is broken.
+    pub(crate) fn decide_ties(&mut self, tie: Tie) {
+        self.tie = tie;
     }
 
     pub(crate) fn state_name(&self) -> StateName {
@@ -115,7 +139,7 @@ impl Election {
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         match &self.state {
             State::Initialize => None,
-            State::Backup(backup) => Some(backup.active_down_at),
+            State::Backup(backup) => (!backup.held).then_some(backup.active_down_at),
             State::Active(active) => Some(active.adver_at.min(active.lease_until)),
         }
     }
@@ -134,6 +158,20 @@ impl Election {
     pub(crate) fn stop_if_active(&mut self) {
         if matches!(self.state, State::Active(_)) {
             self.stop();
+        }
+    }
+
+    /// The router steps back with the others of its group.
+    pub(crate) fn step_back(&mut self, now: Instant, own: &RouterParameters) {
+        self.become_backup(now, own, own.advertisement_interval);
+    }
+
+    /// Whether nothing but the other routers of the group can keep this one from being Active.
+    pub(crate) fn is_held_or_active(&self) -> bool {
+        match &self.state {
+            State::Initialize => false,
+            State::Backup(backup) => backup.held,
+            State::Active(_) => true,
         }
     }
 
@@ -157,7 +195,7 @@ impl Election {
                     active.adver_at = at;
                     return Outcome::RivalResigned;
                 }
-                if outranks(advert, own) {
+                if outranks(advert, own, self.tie) {
                     self.become_backup(at, own, advert.interval);
                     return Outcome::Deposed { reason: Reason::HigherPriority };
                 }
@@ -181,6 +219,7 @@ impl Election {
         }
     }
 
+    /// Lets the timers fire; of a group, a Backup whose time has come is held.
     pub(crate) fn handle_timeout(&mut self, now: Instant, own: &RouterParameters) -> Outcome {
         match &mut self.state {
             State::Initialize => Outcome::Nothing,
@@ -191,19 +230,17 @@ impl Election {
                 // Whoever slept past its deadline has heard nothing because it slept: it listens once more, for as
                 // long as the lease of an Active may last that was not heard in the sleep.
                 let late = now.saturating_since(backup.active_down_at);
-                if late > backup.active_adver_interval && !backup.woke_late {
+                if late > backup.active_adver_interval && !backup.woke_late && !backup.held {
                     backup.woke_late = true;
                     backup.active_down_at =
                         now + active_down_interval(own.version, own.priority, backup.active_adver_interval);
                     return Outcome::Nothing;
                 }
-                let (reason, evidence_at) = backup.evidence;
-                self.state = State::Active(Active {
-                    adver_at: now + own.advertisement_interval,
-                    lease_until: now + lease(own.advertisement_interval),
-                    answered_at: None,
-                });
-                Outcome::Claimed { reason, evidence_at }
+                if self.grouped {
+                    backup.held = true;
+                    return Outcome::Nothing;
+                }
+                self.claim(now, own)
             }
             State::Active(active) => {
                 if now >= active.lease_until {
@@ -222,6 +259,18 @@ impl Election {
         }
     }
 
+    /// A Backup becomes Active: its time has come, and that of its group.
+    pub(crate) fn claim(&mut self, now: Instant, own: &RouterParameters) -> Outcome {
+        let State::Backup(backup) = &self.state else { return Outcome::Nothing };
+        let (reason, evidence_at) = backup.evidence;
+        self.state = State::Active(Active {
+            adver_at: now + own.advertisement_interval,
+            lease_until: now + lease(own.advertisement_interval),
+            answered_at: None,
+        });
+        Outcome::Claimed { reason, evidence_at }
+    }
+
     fn become_backup(&mut self, at: Instant, own: &RouterParameters, active_adver_interval: Duration) {
         self.state = State::Backup(Backup {
             active_down_at: at + active_down_interval(own.version, own.priority, active_adver_interval),
@@ -229,6 +278,7 @@ impl Election {
             outranking_since: None,
             evidence: (Reason::ActiveDownTimer, at),
             woke_late: false,
+            held: false,
         });
     }
 }
@@ -247,6 +297,7 @@ impl Backup {
                 self.active_down_at = at + skew;
                 self.evidence = (Reason::PeerResigned, at);
                 self.woke_late = false;
+                self.held = false;
             }
             return;
         }
@@ -262,12 +313,14 @@ impl Backup {
         self.active_down_at = at + active_down_interval(own.version, own.priority, advert.interval);
         self.evidence = (Reason::ActiveDownTimer, at);
         self.woke_late = false;
+        self.held = false;
     }
 }
 
 /// Whether the sender goes before this router: priority, then primary address, unsigned (RFC 9568 §6.4.3).
-fn outranks(advert: &Advert, own: &RouterParameters) -> bool {
-    advert.priority > own.priority || (advert.priority == own.priority && advert.source > own.source_address)
+fn outranks(advert: &Advert, own: &RouterParameters, tie: Tie) -> bool {
+    let wins_tie = || tie == Tie::ByAddress && advert.source > own.source_address;
+    advert.priority > own.priority || (advert.priority == own.priority && wins_tie())
 }
 
 #[cfg(test)]

@@ -12,6 +12,8 @@ use crate::takeover::{Claim, Departure, Progress, Service, YieldOrder};
 use crate::time::Instant;
 use crate::transition::{Phases, Reason, StateName, Transition};
 
+mod group;
+
 /// Where other routers than one known peer may claim at the same moment, a claim waits this long for theirs.
 const RIVAL_SETTLE: Duration = Duration::from_millis(10);
 /// How often a server that is writable without holding an address is fenced again.
@@ -57,6 +59,7 @@ impl Node {
     #[must_use]
     pub fn new(now: Instant, parameters: Parameters) -> Self {
         let mut effects = Effects::default();
+        let grouped = group::is_formed_by(&parameters);
         let routers = parameters
             .routers
             .iter()
@@ -65,7 +68,7 @@ impl Node {
                 let router = RouterId(index);
                 effects.push(Action::SetGate { router, gate: Gate::Refuse });
                 Router {
-                    election: Election::new(),
+                    election: if grouped { Election::in_group() } else { Election::new() },
                     service: Service::new(router),
                     link_up: false,
                     startup_until: now + own.startup_delay,
@@ -119,6 +122,7 @@ impl Node {
             let progress = self.routers[index].service.handle_timeout(now, own, &mut self.effects);
             self.follow(now, index, progress);
         }
+        self.claim_together(now);
         self.settle(now);
     }
 
@@ -171,7 +175,10 @@ impl Node {
             Some(server) => self.eligibility.has_caught_up(server),
         };
         let may_preempt = own.preempt_mode && caught_up;
-        let outcome = self.routers[index].election.handle_advert(advert, own, may_preempt);
+        let tie = self.tie(index, advert);
+        let election = &mut self.routers[index].election;
+        election.decide_ties(tie);
+        let outcome = election.handle_advert(advert, own, may_preempt);
         self.apply(now, index, outcome);
     }
 
@@ -251,6 +258,7 @@ impl Node {
             Outcome::Deposed { reason } => {
                 let departure = Departure { at: now, evidence_at: now, reason, to: StateName::Backup, detail: None };
                 self.yield_up(index, departure, YieldOrder::RemoveThenFence);
+                self.step_back_together(now);
             }
             Outcome::RivalResigned => self.routers[index].service.rival_resigned(now),
             Outcome::RivalLives { until } => self.routers[index].service.await_rival(now, until),
@@ -344,6 +352,9 @@ impl Node {
         }
         if !router.link_up {
             return Some(Reason::LinkDown);
+        }
+        if self.is_grouped() && self.routers.iter().any(|router| !router.link_up) {
+            return Some(Reason::GroupHindered);
         }
         if let Some(own) = &self.parameters.server {
             match self.health.state() {

@@ -67,6 +67,10 @@ pub enum Reason {
     /// The lease ran out before an advertisement could be sent: the node slept or could not send.
     LeaseExpired,
     LinkDown,
+    /// Another virtual router of this host, which has to be Active together with this one, was deposed.
+    GroupDeposed,
+    /// Another virtual router of this host, which has to be Active together with this one, cannot be.
+    GroupHindered,
     /// The process of the server has ended.
     ServerDied,
     /// Probes of the server failed `fall` times in a row.
@@ -107,6 +111,8 @@ impl Reason {
             Self::HigherPriority => ("higher_priority", "a router that goes before this one is Active"),
             Self::LeaseExpired => ("lease_expired", "no advertisement could be sent within the lease"),
             Self::LinkDown => ("link_down", "the interface cannot carry traffic"),
+            Self::GroupDeposed => ("group_deposed", "another virtual router of this host was deposed"),
+            Self::GroupHindered => ("group_hindered", "another virtual router of this host cannot be Active"),
             Self::ServerDied => ("server_died", "the process of the database server has ended"),
             Self::ServerFailed => ("server_failed", "the database server does not do its work"),
             Self::ServerUnknown => ("server_unknown", "the database server is not judged yet"),
