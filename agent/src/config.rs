@@ -229,8 +229,31 @@ impl Config {
             control: other_sections::read_control(root),
             notify: other_sections::read_notify(root),
         };
+        // What stands in for a refused value must not be compared.
+        if root.is_sound() {
+            config.check_group(root);
+        }
         root.refuse_unknown();
         config
+    }
+
+    /// With one writer the routers of a host are Active together, so that they cannot prefer different hosts.
+    fn check_group(&self, root: &Section<'_>) {
+        let one_writer = self.mysql.as_ref().is_some_and(|mysql| mysql.writers == Writers::Active);
+        let Some(first) = self.virtual_routers.first().filter(|_| one_writer) else { return };
+        for (router, section) in self.virtual_routers.iter().zip(root.sections("virtual_router")) {
+            if router.priority != first.priority {
+                section.refuse(
+                    format!(
+                        "priority {} here and {} in \"{}\": with writers = \"active\" one host holds all addresses",
+                        router.priority.as_u8(),
+                        first.priority.as_u8(),
+                        first.name
+                    ),
+                    "give all virtual routers of this host the same priority, or set writers = \"both\"",
+                );
+            }
+        }
     }
 
     /// What the decisions need; `primary_address` finds the source of a router that names none.

@@ -362,6 +362,21 @@ fn all_problems_are_listed_in_the_order_of_the_file() {
 }
 
 #[test]
+fn one_writer_cannot_be_behind_routers_that_prefer_different_hosts() {
+    let second =
+        "[[virtual_router]]\ninterface = \"eth0\"\nvrid = 52\npriority = 90\naddresses = [\"192.0.2.20/24\"]\n";
+    let problems = parse(&format!("{GOOD}{second}[mysql]\n")).unwrap_err();
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert_eq!(problems[0].line, 5);
+    let text = problems[0].to_string();
+    assert!(text.contains("priority 90 here and 100 in \"eth0-51\"") && text.contains("the same priority"), "{text}");
+
+    assert!(parse(&format!("{GOOD}{second}")).is_ok(), "without a server each router goes its own way");
+    let both = "[mysql]\n[mysql.replication]\nwriters = \"both\"\n";
+    assert!(parse(&format!("{GOOD}{second}{both}")).is_ok());
+}
+
+#[test]
 fn a_refusal_on_the_command_line_names_file_and_line() {
     let path = std::env::temp_dir().join(format!("vipd-configuration-{}.toml", std::process::id()));
     std::fs::write(&path, GOOD.replace("51", "300") + "priority = 0\n").unwrap();
