@@ -56,7 +56,7 @@ fn verdict(outcome: Outcome, context: &XdpContext) -> u32 {
         Outcome::Served => XDP_PASS,
         // User space reads the ring, and no other daemon has to do with this router.
         Outcome::Reported => XDP_DROP,
-        Outcome::RingFull | Outcome::UnknownRouter => XDP_PASS,
+        Outcome::RingFull | Outcome::UnknownRouter | Outcome::Unjudged => XDP_PASS,
         Outcome::Dropped => XDP_DROP,
         Outcome::Reset if maps::redirects() => packet::redirect(packet::ifindex(context)),
         Outcome::Reset => XDP_TX,
@@ -70,13 +70,18 @@ fn verdict(outcome: Outcome, context: &XdpContext) -> u32 {
             | Refusal::Type
             | Refusal::Length
             | Refusal::Trailer
+            | Refusal::Vrid
             | Refusal::NoAddress
             | Refusal::NoInterval
             | Refusal::Checksum
             | Refusal::Authentication
             | Refusal::Interval
+            | Refusal::OwnSource
             | Refusal::Source
-            | Refusal::OwnSource => XDP_DROP,
+            | Refusal::HmacKey
+            | Refusal::Hmac
+            | Refusal::Stale
+            | Refusal::Replay => XDP_DROP,
         },
     }
 }

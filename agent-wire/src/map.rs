@@ -4,11 +4,13 @@
 //! addresses in network order, IPv4 in the first four octets.
 
 use core::mem::{offset_of, size_of};
+use core::net::IpAddr;
 
 use crate::Refusal;
+use crate::vrrp::{Authentication, Version};
 
 /// Changes whenever a layout below does: pins of another layout are replaced, not adopted.
-pub const LAYOUT_VERSION: u32 = 1;
+pub const LAYOUT_VERSION: u32 = 2;
 
 /// The routers that run on this kernel: [`RouterKey`] to [`RouterConfig`].
 pub const ROUTERS: &str = "ROUTERS";
@@ -30,6 +32,8 @@ pub const TRANSMIT: &str = "TRANSMIT";
 /// The most routers, addresses and announcements that the maps hold.
 pub const MAX_ROUTERS: u32 = 256;
 pub const MAX_VIPS: u32 = 4096;
+/// The most unicast peers of one router.
+pub const MAX_PEERS: usize = 16;
 
 /// A virtual router on an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -42,7 +46,7 @@ pub struct RouterKey {
     pub reserved: [u8; 2],
 }
 
-/// What the XDP program has to know of a virtual router.
+/// What a virtual router demands of an advertisement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct RouterConfig {
@@ -50,11 +54,53 @@ pub struct RouterConfig {
     pub index: u32,
     /// 2 or 3.
     pub version: u8,
-    /// 1: advertisements come by unicast, 0: to the group.
-    pub unicast: u8,
-    pub reserved: [u8; 2],
+    /// [`AUTHENTICATION_NONE`], [`AUTHENTICATION_PASSWORD`] or [`AUTHENTICATION_HMAC`].
+    pub authentication: u8,
+    /// Version 2: the interval in seconds that a sender must have too.
+    pub interval_s: u8,
+    /// How many of `peers` there are; 0: advertisements come to the group, from anybody.
+    pub peer_count: u8,
     /// This host's own source address.
     pub own: [u8; 16],
+    /// Of [`AUTHENTICATION_PASSWORD`].
+    pub password: [u8; 8],
+    pub peers: [[u8; 16]; MAX_PEERS],
+}
+
+pub const AUTHENTICATION_NONE: u8 = 0;
+pub const AUTHENTICATION_PASSWORD: u8 = 1;
+/// The HMAC is for user space to verify.
+pub const AUTHENTICATION_HMAC: u8 = 2;
+
+impl RouterConfig {
+    #[inline(always)]
+    #[must_use]
+    pub const fn version(&self) -> Version {
+        if self.version == 2 { Version::V2 } else { Version::V3 }
+    }
+
+    #[inline(always)]
+    #[must_use]
+    pub const fn authentication(&self) -> Authentication {
+        match self.authentication {
+            AUTHENTICATION_NONE => Authentication::None,
+            AUTHENTICATION_PASSWORD => Authentication::Password(self.password),
+            _ => Authentication::Hmac,
+        }
+    }
+}
+
+/// An address as the maps hold it.
+#[inline(always)]
+#[must_use]
+pub const fn octets(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V4(address) => {
+            let [a, b, c, d] = address.octets();
+            [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+        }
+        IpAddr::V6(address) => address.octets(),
+    }
 }
 
 /// One accepted advertisement.
@@ -136,6 +182,8 @@ pub enum Outcome {
     RingFull,
     /// An advertisement for a router that does not run here: passed to the stack.
     UnknownRouter,
+    /// An advertisement that only user space can judge, by its HMAC or its length: passed to the stack.
+    Unjudged,
     /// A frame for a virtual address that passed the gate.
     Served,
     /// A segment for a virtual address that was answered with a reset.
@@ -147,7 +195,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// The number of counters.
-    pub const COUNT: u32 = 6 + Refusal::ALL.len() as u32;
+    pub const COUNT: u32 = 7 + Refusal::ALL.len() as u32;
 
     #[inline(always)]
     #[must_use]
@@ -156,17 +204,19 @@ impl Outcome {
             Self::Reported => 0,
             Self::RingFull => 1,
             Self::UnknownRouter => 2,
-            Self::Served => 3,
-            Self::Reset => 4,
-            Self::Dropped => 5,
-            Self::Refused(refusal) => 6 + refusal as u32,
+            Self::Unjudged => 3,
+            Self::Served => 4,
+            Self::Reset => 5,
+            Self::Dropped => 6,
+            Self::Refused(refusal) => 7 + refusal as u32,
         }
     }
 }
 
 const _: () = {
     assert!(size_of::<RouterKey>() == 8 && offset_of!(RouterKey, family) == 5);
-    assert!(size_of::<RouterConfig>() == 24 && offset_of!(RouterConfig, own) == 8);
+    assert!(size_of::<RouterConfig>() == 288 && offset_of!(RouterConfig, own) == 8);
+    assert!(offset_of!(RouterConfig, password) == 24 && offset_of!(RouterConfig, peers) == 32);
     assert!(size_of::<AdvertSeen>() == 40 && offset_of!(AdvertSeen, source) == 16);
     assert!(offset_of!(AdvertSeen, source_mac) == 32 && offset_of!(AdvertSeen, priority) == 39);
     assert!(size_of::<VipKey>() == 24 && offset_of!(VipKey, address) == 8);
@@ -203,6 +253,7 @@ mod tests {
             Outcome::Reported,
             Outcome::RingFull,
             Outcome::UnknownRouter,
+            Outcome::Unjudged,
             Outcome::Served,
             Outcome::Reset,
             Outcome::Dropped,

@@ -18,25 +18,36 @@ pub enum Refusal {
     Type,
     /// The length does not fit the count of addresses; CARP ends here.
     Length,
-    /// The length fits with an HMAC trailer of 28 octets, which is not configured.
+    /// The length fits with a trailer of 28 octets that is not configured, or without one that is; or its scheme is not
+    /// HMAC-SHA256.
     Trailer,
+    /// A VRID of 0, which no virtual router has (RFC 9568 §5.2.3).
+    Vrid,
     /// No address (RFC 9568 erratum 8299).
     NoAddress,
     /// An interval of 0 (RFC 9568 erratum 8301).
     NoInterval,
     Checksum,
-    /// Version 2: the authentication type is not the configured one (RFC 3768 §5.3.6).
+    /// Version 2: the authentication type or the password is not the configured one (RFC 3768 §5.3.6).
     Authentication,
     /// Version 2: the interval is not the configured one (RFC 3768 §7.1).
     Interval,
-    /// Unicast: the source is not a configured peer.
-    Source,
     /// The source is this host: an own packet came back.
     OwnSource,
+    /// Unicast: the source is not a configured peer.
+    Source,
+    /// The trailer names a key that this host does not have.
+    HmacKey,
+    /// The HMAC is not that of the key: another key, or a forgery.
+    Hmac,
+    /// The HMAC is right, but was made too long ago or ahead of time by this host's clock.
+    Stale,
+    /// The HMAC is right, but not newer than that of an earlier advertisement of this source.
+    Replay,
 }
 
 impl Refusal {
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 21] = [
         Self::Truncated,
         Self::Fragment,
         Self::Destination,
@@ -46,13 +57,18 @@ impl Refusal {
         Self::Type,
         Self::Length,
         Self::Trailer,
+        Self::Vrid,
         Self::NoAddress,
         Self::NoInterval,
         Self::Checksum,
         Self::Authentication,
         Self::Interval,
-        Self::Source,
         Self::OwnSource,
+        Self::Source,
+        Self::HmacKey,
+        Self::Hmac,
+        Self::Stale,
+        Self::Replay,
     ];
 
     /// The word for status and metrics.
@@ -68,13 +84,18 @@ impl Refusal {
             Self::Type => "type",
             Self::Length => "length",
             Self::Trailer => "trailer",
+            Self::Vrid => "vrid",
             Self::NoAddress => "no_address",
             Self::NoInterval => "no_interval",
             Self::Checksum => "checksum",
             Self::Authentication => "authentication",
             Self::Interval => "interval",
-            Self::Source => "source",
             Self::OwnSource => "own_source",
+            Self::Source => "source",
+            Self::HmacKey => "hmac_key",
+            Self::Hmac => "hmac",
+            Self::Stale => "stale",
+            Self::Replay => "replay",
         }
     }
 }

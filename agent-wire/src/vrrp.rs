@@ -6,17 +6,22 @@ use core::time::Duration;
 use crate::checksum::{self, ChecksumForm, VRRP_PROTOCOL};
 use crate::{Centiseconds, Priority, Refusal, Vrid};
 
+mod receive;
+pub mod trailer;
+
+pub use receive::{Checked, check};
+use trailer::TRAILER;
+
 /// The IPv4 group of VRRP (RFC 9568 §5.1.1.2).
 pub const GROUP_V4: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
 /// The IPv6 group of VRRP (RFC 9568 §5.1.2.2).
 pub const GROUP_V6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12);
-/// The longest message: 255 IPv6 addresses; version 2 is shorter.
-pub const LONGEST: usize = FIXED + 255 * 16;
+/// The longest message: 255 IPv6 addresses and a trailer; version 2 is shorter.
+pub const LONGEST: usize = FIXED + 255 * 16 + TRAILER;
 
 const FIXED: usize = 8;
 /// Version 2 always carries the authentication data, whatever the type (RFC 3768 §5.1).
 const AUTHENTICATION: usize = 8;
-const HMAC_TRAILER: usize = 28;
 const ADVERTISEMENT: u8 = 1;
 
 /// The protocol version of a virtual router.
@@ -61,26 +66,38 @@ impl Advertisement<'_> {
     }
 }
 
-/// Version 2 authentication (RFC 3768 §5.3.6); no security, kept for migration.
+/// How the advertisements of a virtual router are authenticated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Authentication {
     None,
-    /// RFC 2338 §5.3.6.2: eight octets in clear.
+    /// Version 2, RFC 2338 §5.3.6.2: eight octets in clear; no security, kept for migration.
     Password([u8; 8]),
+    /// Version 3: a [`trailer`] with an HMAC, which is made and verified where the keys are.
+    Hmac,
 }
 
 impl Authentication {
     const fn kind(self) -> u8 {
         match self {
-            Self::None => 0,
+            Self::None | Self::Hmac => 0,
             Self::Password(_) => 1,
         }
     }
 
     const fn data(self) -> [u8; 8] {
         match self {
-            Self::None => [0; 8],
+            Self::None | Self::Hmac => [0; 8],
             Self::Password(password) => password,
+        }
+    }
+
+    /// Octets behind the addresses of a message.
+    #[inline(always)]
+    const fn trailing(self, version: Version) -> usize {
+        match (version, self) {
+            (Version::V2, _) => AUTHENTICATION,
+            (Version::V3, Self::Hmac) => TRAILER,
+            (Version::V3, Self::None | Self::Password(_)) => 0,
         }
     }
 }
@@ -92,22 +109,14 @@ pub fn peek_vrid(message: &[u8]) -> Option<Vrid> {
     if message.len() < 2 { None } else { Vrid::new(message[1]) }
 }
 
-/// Decodes a message, making the receive checks of RFC 9568 §7.1 in order.
+/// Decodes a message, making the checks of RFC 9568 §7.1 that need no more than it; an HMAC is not verified.
 pub fn decode<'a>(
     envelope: &Envelope,
     message: &'a [u8],
     version: Version,
     authentication: Authentication,
 ) -> Result<Advertisement<'a>, Refusal> {
-    let checked = check::<LONGEST>(envelope, message, version)?;
-    if version == Version::V2 {
-        let data = message.get(message.len() - AUTHENTICATION..).unwrap_or_default();
-        // The data of type 0 is ignored on receipt (RFC 3768 §5.3.6).
-        let wrong_data = authentication.kind() != 0 && data != authentication.data();
-        if message[4] != authentication.kind() || wrong_data {
-            return Err(Refusal::Authentication);
-        }
-    }
+    let checked = receive::examine::<LONGEST>(envelope, message, version, authentication)?;
     let v6 = envelope.source.is_ipv6();
     let length = usize::from(checked.count) * if v6 { 16 } else { 4 };
     Ok(Advertisement {
@@ -119,82 +128,6 @@ pub fn decode<'a>(
         addresses: message.get(FIXED..FIXED + length).unwrap_or_default(),
         v6,
     })
-}
-
-/// What [`check`] read on its way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Checked {
-    pub vrid: Vrid,
-    pub priority: Priority,
-    pub interval: Duration,
-    pub count: u8,
-    pub checksum_form: ChecksumForm,
-}
-
-/// The checks that a packet can be given by itself, in loops bounded by `MAX` octets: the one copy of them, for XDP too.
-///
-/// A message longer than `MAX` fails its checksum.
-#[inline(always)]
-pub fn check<const MAX: usize>(envelope: &Envelope, message: &[u8], version: Version) -> Result<Checked, Refusal> {
-    if envelope.hop_limit != 255 {
-        return Err(Refusal::HopLimit);
-    }
-    if message.len() < FIXED {
-        return Err(Refusal::TooShort);
-    }
-    let (number, trailing) = match version {
-        Version::V2 => (2, AUTHENTICATION),
-        Version::V3 => (3, 0),
-    };
-    if message[0] >> 4 != number {
-        return Err(Refusal::Version);
-    }
-    if message[0] & 0x0f != ADVERTISEMENT {
-        return Err(Refusal::Type);
-    }
-    let v6 = envelope.source.is_ipv6();
-    if v6 && version == Version::V2 {
-        return Err(Refusal::Version);
-    }
-    let count = message[3];
-    let expected = FIXED + usize::from(count) * if v6 { 16 } else { 4 } + trailing;
-    if message.len() != expected {
-        let trailer = version == Version::V3 && message.len() == expected + HMAC_TRAILER;
-        return Err(if trailer { Refusal::Trailer } else { Refusal::Length });
-    }
-    let Some(vrid) = Vrid::new(message[1]) else { return Err(Refusal::Length) };
-    if count == 0 {
-        return Err(Refusal::NoAddress);
-    }
-    let interval = match version {
-        Version::V2 => Duration::from_secs(message[5] as u64),
-        Version::V3 => {
-            // The upper four bits are reserved and ignored on receipt (RFC 9568 §5.2.6).
-            match Centiseconds::new(u16::from_be_bytes([message[4] & 0x0f, message[5]])) {
-                Some(interval) => interval.as_duration(),
-                None => Duration::ZERO,
-            }
-        }
-    };
-    if interval.is_zero() {
-        return Err(Refusal::NoInterval);
-    }
-    let sum = checksum::add::<MAX>(0, message);
-    let checksum_form = if !v6 && checksum::finish(sum) == 0 {
-        ChecksumForm::MessageOnly
-    } else if version == Version::V3 && with_pseudo_header_is_right(envelope, sum, message.len()) {
-        ChecksumForm::PseudoHeader
-    } else {
-        return Err(Refusal::Checksum);
-    };
-    Ok(Checked { vrid, priority: Priority::new(message[2]), interval, count, checksum_form })
-}
-
-#[inline(always)]
-fn with_pseudo_header_is_right(envelope: &Envelope, sum: u32, length: usize) -> bool {
-    #[expect(clippy::cast_possible_truncation, reason = "at most LONGEST, which the length check saw to")]
-    let length = length as u16;
-    checksum::finish(sum + checksum::pseudo_header(envelope.source, envelope.destination, VRRP_PROTOCOL, length)) == 0
 }
 
 /// An advertisement to be sent.
@@ -238,8 +171,8 @@ pub fn encode(outgoing: &Outgoing<'_>, buffer: &mut [u8]) -> Result<usize, Encod
         return Err(EncodeError::Addresses);
     }
     let address_length = if v6 { 16 } else { 4 };
-    let trailing = if outgoing.version == Version::V2 { AUTHENTICATION } else { 0 };
-    let length = FIXED + usize::from(count) * address_length + trailing;
+    let body = FIXED + usize::from(count) * address_length;
+    let length = body + outgoing.authentication.trailing(outgoing.version);
     let message = buffer.get_mut(..length).ok_or(EncodeError::Buffer)?;
     message.fill(0);
     message[1] = outgoing.vrid.as_u8();
@@ -252,7 +185,7 @@ pub fn encode(outgoing: &Outgoing<'_>, buffer: &mut [u8]) -> Result<usize, Encod
             let whole = outgoing.interval.subsec_nanos() == 0;
             let seconds = u8::try_from(outgoing.interval.as_secs()).ok().filter(|&seconds| whole && seconds > 0);
             message[5] = seconds.ok_or(EncodeError::Interval)?;
-            message[length - AUTHENTICATION..].copy_from_slice(&outgoing.authentication.data());
+            message[body..].copy_from_slice(&outgoing.authentication.data());
         }
         Version::V3 => {
             message[0] = 3 << 4 | ADVERTISEMENT;
@@ -260,20 +193,30 @@ pub fn encode(outgoing: &Outgoing<'_>, buffer: &mut [u8]) -> Result<usize, Encod
             message[4..6].copy_from_slice(&interval.as_u16().to_be_bytes());
         }
     }
-    for (bytes, address) in message[FIXED..].chunks_exact_mut(address_length).zip(outgoing.addresses) {
+    for (bytes, address) in message[FIXED..body].chunks_exact_mut(address_length).zip(outgoing.addresses) {
         match address {
             IpAddr::V4(address) => bytes.copy_from_slice(&address.octets()),
             IpAddr::V6(address) => bytes.copy_from_slice(&address.octets()),
         }
     }
     let pseudo = v6 || (outgoing.version == Version::V3 && outgoing.checksum_form == ChecksumForm::PseudoHeader);
+    let summed = summed(outgoing.version, v6, body, length);
     let initial = if pseudo {
-        let length = u16::try_from(length).map_err(|_| EncodeError::Buffer)?;
+        let length = u16::try_from(summed).map_err(|_| EncodeError::Buffer)?;
         checksum::pseudo_header(outgoing.source, outgoing.destination, VRRP_PROTOCOL, length)
     } else {
         0
     };
-    let sum = checksum::finish(checksum::add::<LONGEST>(initial, message));
+    let sum = checksum::finish(checksum::add::<LONGEST>(initial, &message[..summed]));
     message[6..8].copy_from_slice(&sum.to_be_bytes());
     Ok(length)
+}
+
+/// How many octets the checksum covers: a trailer is outside of it over IPv4, and inside as all payload is over IPv6.
+#[inline(always)]
+const fn summed(version: Version, v6: bool, body: usize, length: usize) -> usize {
+    match version {
+        Version::V3 if !v6 => body,
+        Version::V2 | Version::V3 => length,
+    }
 }

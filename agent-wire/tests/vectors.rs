@@ -163,13 +163,14 @@ fn every_refusal_of_a_message_has_a_packet_that_meets_it() {
     let trailer = [right.clone(), vec![0; 28]].concat();
     let none = bytes("313364000064");
     let none = [none, vec![0, 0]].concat();
-    let cases: [(Refusal, Vec<u8>); 9] = [
+    let cases: [(Refusal, Vec<u8>); 10] = [
         (Refusal::TooShort, right[..7].to_vec()),
         (Refusal::Version, bytes(V2.bytes)),
         (Refusal::Type, changed(0, 0x32)),
         (Refusal::Length, right[..11].to_vec()),
         (Refusal::Length, changed(3, 2)),
         (Refusal::Trailer, trailer),
+        (Refusal::Vrid, changed(1, 0)),
         (Refusal::NoAddress, none),
         (Refusal::NoInterval, changed(5, 0)),
         (Refusal::Checksum, changed(2, 101)),

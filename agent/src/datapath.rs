@@ -1,7 +1,7 @@
 //! How advertisements come in and how the gate is moved: XDP where the host can, raw sockets always.
 //!
 //! The XDP program takes out of the stack what it has reported or refused. What it leaves alone (a full ring, an IPv6
-//! extension header, a router with a password) reaches the sockets, so that nothing depends on which of them saw it.
+//! extension header, a message with an HMAC) reaches the sockets, so that nothing depends on which of them saw it.
 
 mod counters;
 mod holder;
@@ -19,8 +19,9 @@ use std::pin::pin;
 use std::time::Duration;
 
 use agent_core::{Advert, Gate, Instant, RouterId};
+use agent_wire::map::{self, MAX_PEERS, RouterConfig};
 use agent_wire::vrrp::{Authentication, Version};
-use agent_wire::{MacAddress, Refusal, Vrid};
+use agent_wire::{MacAddress, Vrid};
 use futures_util::future::select_all;
 
 use crate::causes::chain;
@@ -71,7 +72,7 @@ pub struct Router {
     pub version: Version,
     /// This host's own source address; its family is that of the advertisements.
     pub source: IpAddr,
-    /// Empty: advertisements come to the group, from anybody.
+    /// Empty: advertisements come to the group, from anybody; at most [`MAX_PEERS`].
     pub peers: Vec<IpAddr>,
     pub authentication: Authentication,
     /// The configured interval, which version 2 demands of the sender too.
@@ -81,15 +82,33 @@ pub struct Router {
 }
 
 impl Router {
-    /// The checks that need the configuration, made after those of a packet by itself.
-    fn admit(&self, source: IpAddr, interval: Duration) -> Result<(), Refusal> {
-        if self.version == Version::V2 && interval != self.interval {
-            return Err(Refusal::Interval);
+    /// What is demanded of an advertisement, as XDP and the sockets check it alike.
+    fn demands(&self, index: u32) -> RouterConfig {
+        let (authentication, password) = match self.authentication {
+            Authentication::None => (map::AUTHENTICATION_NONE, [0; 8]),
+            Authentication::Password(password) => (map::AUTHENTICATION_PASSWORD, password),
+            Authentication::Hmac => (map::AUTHENTICATION_HMAC, [0; 8]),
+        };
+        let mut peers = [[0; 16]; MAX_PEERS];
+        let mut peer_count = 0;
+        for (slot, &peer) in peers.iter_mut().zip(&self.peers) {
+            *slot = map::octets(peer);
+            peer_count += 1;
         }
-        if !self.peers.is_empty() && !self.peers.contains(&source) {
-            return Err(Refusal::Source);
+        RouterConfig {
+            index,
+            version: match self.version {
+                Version::V2 => 2,
+                Version::V3 => 3,
+            },
+            authentication,
+            // Only version 2 compares it, and its longest is 255 s.
+            interval_s: u8::try_from(self.interval.as_secs()).unwrap_or_default(),
+            peer_count,
+            own: map::octets(self.source),
+            password,
+            peers,
         }
-        if source == self.source { Err(Refusal::OwnSource) } else { Ok(()) }
     }
 }
 
@@ -229,16 +248,10 @@ impl Datapath {
     /// Moves what has arrived to `pending`.
     fn gather(&mut self) -> Result<(), Error> {
         let sorted_from = self.pending.len();
-        let mut seen = Vec::new();
         if let Some(program) = &mut self.program {
+            let mut seen = Vec::new();
             program.drain(&mut seen);
-        }
-        for advert in seen {
-            let Some(router) = self.routers.get(advert.router.0) else { continue };
-            match router.admit(advert.source, advert.interval) {
-                Ok(()) => self.pending.push_back(advert),
-                Err(refusal) => self.refused.count_late_refusal(refusal),
-            }
+            self.pending.extend(seen);
         }
         for (receiver, router) in self.receivers.iter_mut().zip(&self.routers) {
             while let Some(received) = receiver.receive(router)? {

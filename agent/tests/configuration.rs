@@ -250,6 +250,13 @@ fn each_fault_is_named_with_its_remedy() {
         (end, "checksum = \"rfc5798\"", 5, "virtual_router[0].checksum", &["\"pseudo-header\" or \"rfc9568\""]),
         (
             end,
+            "peers = [\"10.0.0.1\", \"10.0.0.2\", \"10.0.0.3\", \"10.0.0.4\", \"10.0.0.5\", \"10.0.0.6\", \"10.0.0.7\", \"10.0.0.8\", \"10.0.0.9\", \"10.0.0.10\", \"10.0.0.11\", \"10.0.0.12\", \"10.0.0.13\", \"10.0.0.14\", \"10.0.0.15\", \"10.0.0.16\", \"10.0.0.17\"]",
+            5,
+            "virtual_router[0].peers",
+            &["17 peers", "at most 16"],
+        ),
+        (
+            end,
             "authentication = { type = \"pass\", key_file = \"/k\" }",
             5,
             "virtual_router[0].authentication.type",

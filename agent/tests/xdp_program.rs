@@ -3,19 +3,23 @@
 //! Runs in the kernel (`BPF_PROG_TEST_RUN`) without touching an interface; needs root and the BPF object.
 #![expect(clippy::unwrap_used, reason = "a test ends where it fails, its helpers too")]
 
+#[path = "xdp_program/frames.rs"]
+mod frames;
+
 use std::net::IpAddr;
 use std::time::Duration;
 
-use agent_wire::checksum::{self, ChecksumForm};
+use agent_wire::Refusal;
 use agent_wire::map::{
-    self, AdvertSeen, Announcement, GATE_REFUSE, GATE_SERVE, Outcome, RouterConfig, RouterKey, Transmit, VipGate,
-    VipKey,
+    self, AUTHENTICATION_HMAC, AUTHENTICATION_NONE, AUTHENTICATION_PASSWORD, AdvertSeen, Announcement, GATE_REFUSE,
+    GATE_SERVE, MAX_PEERS, Outcome, RouterConfig, RouterKey, Transmit, VipGate, VipKey,
 };
-use agent_wire::vrrp::{Authentication, GROUP_V4, GROUP_V6, Outgoing, Version, encode};
-use agent_wire::{Priority, Refusal, Vrid};
+use agent_wire::vrrp::{Authentication, GROUP_V4, GROUP_V6, Outgoing, Version};
 use aya::maps::{Array, HashMap, MapData, PerCpuArray, RingBuf};
 use aya::programs::{TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader};
+
+use frames::{advert, arp_request, encoded, ipv4, ipv6, message, odd_advert, tcp};
 
 /// Without a context, a test run is a frame that came in by `lo`.
 const LO: u32 = 1;
@@ -57,17 +61,37 @@ impl Bench {
             program.load().unwrap_or_else(|error| panic!("{name}: {error:?}"));
         }
         let mut bench = Self { bpf };
-        bench.router(51, 4, 3, 0, &address(OWN));
-        bench.router(52, 4, 2, 0, &address(OWN));
-        bench.router(53, 4, 3, 1, &address(OWN));
-        bench.router(51, 6, 3, 0, &OWN_V6.parse().unwrap());
+        let plain = RouterConfig {
+            index: 0,
+            version: 3,
+            authentication: AUTHENTICATION_NONE,
+            interval_s: 1,
+            peer_count: 0,
+            own: octets(&address(OWN)),
+            password: [0; 8],
+            peers: [[0; 16]; MAX_PEERS],
+        };
+        let mut peers = [[0; 16]; MAX_PEERS];
+        peers[0] = octets(&address([10, 77, 0, 3]));
+        peers[1] = octets(&address(PEER));
+        // In use are the first two.
+        peers[2] = octets(&address(CLIENT));
+        bench.router(51, 4, plain);
+        bench.router(52, 4, RouterConfig { version: 2, ..plain });
+        bench.router(53, 4, RouterConfig { peer_count: 2, peers, ..plain });
+        let (authentication, password) = (AUTHENTICATION_PASSWORD, *b"1111\0\0\0\0");
+        bench.router(54, 4, RouterConfig { version: 2, authentication, password, ..plain });
+        bench.router(55, 4, RouterConfig { authentication: AUTHENTICATION_HMAC, ..plain });
+        bench.router(56, 4, RouterConfig { authentication: AUTHENTICATION_HMAC, peer_count: 2, peers, ..plain });
+        let own = octets(&OWN_V6.parse().unwrap());
+        bench.router(51, 6, RouterConfig { own, ..plain });
+        bench.router(55, 6, RouterConfig { own, authentication: AUTHENTICATION_HMAC, ..plain });
         Some(bench)
     }
 
-    fn router(&mut self, vrid: u8, family: u8, version: u8, unicast: u8, own: &IpAddr) {
+    fn router(&mut self, vrid: u8, family: u8, config: RouterConfig) {
         let key = RouterKey { ifindex: LO, vrid, family, reserved: [0; 2] };
-        let config =
-            RouterConfig { index: u32::from(vrid) + 100, version, unicast, reserved: [0; 2], own: octets(own) };
+        let config = RouterConfig { index: u32::from(vrid) + 100, ..config };
         let mut routers: HashMap<_, RouterKey, RouterConfig> = self.map(map::ROUTERS);
         routers.insert(key, config, 0).unwrap();
     }
@@ -160,79 +184,6 @@ fn boot_ns() -> u64 {
     (seconds * 1e9) as u64
 }
 
-fn ethernet(kind: u16) -> Vec<u8> {
-    let mut frame = vec![1, 0, 0x5e, 0, 0, 18];
-    frame.extend(MAC);
-    frame.extend(kind.to_be_bytes());
-    frame
-}
-
-fn ipv4(source: [u8; 4], destination: [u8; 4], protocol: u8, ttl: u8, payload: &[u8]) -> Vec<u8> {
-    let mut frame = ethernet(0x0800);
-    frame.extend([0x45, 0xc0]);
-    frame.extend((20 + payload.len() as u16).to_be_bytes());
-    frame.extend([0, 1, 0, 0, ttl, protocol, 0, 0]);
-    frame.extend(source);
-    frame.extend(destination);
-    let sum = checksum::finish(checksum::add::<20>(0, &frame[14..34]));
-    frame[24..26].copy_from_slice(&sum.to_be_bytes());
-    frame.extend(payload);
-    frame
-}
-
-fn ipv6(source: &str, destination: &str, next_header: u8, hop_limit: u8, payload: &[u8]) -> Vec<u8> {
-    let mut frame = ethernet(0x86dd);
-    frame.extend([0x60, 0, 0, 0]);
-    frame.extend((payload.len() as u16).to_be_bytes());
-    frame.extend([next_header, hop_limit]);
-    for address in [source, destination] {
-        frame.extend(address.parse::<std::net::Ipv6Addr>().unwrap().octets());
-    }
-    frame.extend(payload);
-    frame
-}
-
-fn message(vrid: u8, version: Version, source: IpAddr, destination: IpAddr, addresses: &[IpAddr]) -> Vec<u8> {
-    let mut buffer = [0; 2000];
-    let outgoing = Outgoing {
-        version,
-        vrid: Vrid::new(vrid).unwrap(),
-        priority: Priority::new(110),
-        interval: Duration::from_secs(1),
-        addresses,
-        authentication: Authentication::None,
-        checksum_form: ChecksumForm::PseudoHeader,
-        source,
-        destination,
-    };
-    let length = encode(&outgoing, &mut buffer).unwrap();
-    buffer[..length].to_vec()
-}
-
-fn advert(vrid: u8, version: Version, source: [u8; 4], destination: [u8; 4]) -> Vec<u8> {
-    let message = message(vrid, version, address(source), address(destination), &[address(VIP)]);
-    ipv4(source, destination, 112, 255, &message)
-}
-
-fn arp_request(sender: [u8; 4], target: [u8; 4]) -> Vec<u8> {
-    let mut frame = ethernet(0x0806);
-    frame.extend([0, 1, 8, 0, 6, 4, 0, 1]);
-    frame.extend(MAC);
-    frame.extend(sender);
-    frame.extend([0; 6]);
-    frame.extend(target);
-    frame
-}
-
-fn tcp(flags: u8) -> [u8; 32] {
-    let mut segment = [0; 32];
-    segment[..4].copy_from_slice(&[0x9c, 0x40, 0x0c, 0xea]);
-    segment[4..8].copy_from_slice(&1000_u32.to_be_bytes());
-    segment[12] = 8 << 4;
-    segment[13] = flags;
-    segment
-}
-
 const SYN: u8 = 2;
 const RST: u8 = 4;
 
@@ -254,6 +205,12 @@ fn advertisements_are_reported_refused_or_left_alone() {
     let full = message(51, Version::V3, address(PEER), GROUP_V4.into(), &many);
     let refused = |refusal| Some(Outcome::Refused(refusal));
     let reported = Some(Outcome::Reported);
+    let password = |password: &'static [u8; 8]| {
+        move |outgoing: &mut Outgoing<'_>| outgoing.authentication = Authentication::Password(*password)
+    };
+    let hmac = |outgoing: &mut Outgoing<'_>| outgoing.authentication = Authentication::Hmac;
+    let two_seconds = |outgoing: &mut Outgoing<'_>| outgoing.interval = Duration::from_secs(2);
+    let left_to_sockets = Some(Outcome::Unjudged);
     let cases: Vec<(&str, Vec<u8>, u32, Option<Outcome>)> = vec![
         ("valid", good.clone(), DROP, reported),
         ("valid, padded by the driver", padded(good.clone()), DROP, reported),
@@ -277,6 +234,51 @@ fn advertisements_are_reported_refused_or_left_alone() {
         ("priority changed on the way", changed(36, 255), DROP, refused(Refusal::Checksum)),
         ("too short", ipv4(PEER, group, 112, 255, &good[34..40]), DROP, refused(Refusal::TooShort)),
         ("no message", ipv4(PEER, group, 112, 255, &[]), PASS, refused(Refusal::Truncated)),
+        ("valid, the other peer", advert(53, Version::V3, [10, 77, 0, 3], OWN), DROP, reported),
+        ("unicast, not a peer", advert(53, Version::V3, CLIENT, OWN), DROP, refused(Refusal::Source)),
+        ("unicast, own source", advert(53, Version::V3, OWN, OWN), DROP, refused(Refusal::OwnSource)),
+        ("valid, version 3 learns", odd_advert(51, Version::V3, PEER, group, two_seconds), DROP, reported),
+        (
+            "version 2, another interval",
+            odd_advert(52, Version::V2, PEER, group, two_seconds),
+            DROP,
+            refused(Refusal::Interval),
+        ),
+        (
+            "valid, with the password",
+            odd_advert(54, Version::V2, PEER, group, password(b"1111\0\0\0\0")),
+            DROP,
+            reported,
+        ),
+        (
+            "another password",
+            odd_advert(54, Version::V2, PEER, group, password(b"1111\0\0\x002")),
+            DROP,
+            refused(Refusal::Authentication),
+        ),
+        ("no password", advert(54, Version::V2, PEER, group), DROP, refused(Refusal::Authentication)),
+        (
+            "a password where there is none",
+            odd_advert(52, Version::V2, PEER, group, password(b"1111\0\0\0\0")),
+            DROP,
+            refused(Refusal::Authentication),
+        ),
+        ("a trailer", odd_advert(55, Version::V3, PEER, group, hmac), PASS, left_to_sockets),
+        ("no trailer", advert(55, Version::V3, PEER, group), DROP, refused(Refusal::Trailer)),
+        (
+            "a trailer where there is none",
+            odd_advert(51, Version::V3, PEER, group, hmac),
+            DROP,
+            refused(Refusal::Trailer),
+        ),
+        ("a trailer, not a peer", odd_advert(56, Version::V3, CLIENT, OWN, hmac), DROP, refused(Refusal::Source)),
+        ("VRID 0", changed(35, 0), PASS, Some(Outcome::UnknownRouter)),
+        (
+            "no address",
+            ipv4(PEER, group, 112, 255, &[0x31, 51, 110, 0, 0, 100, 0, 0]),
+            DROP,
+            refused(Refusal::NoAddress),
+        ),
         ("own source", advert(51, Version::V3, OWN, group), DROP, refused(Refusal::OwnSource)),
         ("first fragment", changed(20, 0x20), PASS, refused(Refusal::Fragment)),
         ("total length beyond the frame", changed(17, 200), PASS, refused(Refusal::Truncated)),
@@ -298,9 +300,11 @@ fn advertisements_are_reported_refused_or_left_alone() {
         let adverts = bench.adverts();
         assert_eq!(adverts.len(), expected, "{name}: records in the ring");
         for advert in adverts {
-            assert_eq!((advert.priority, advert.interval_ms, advert.family), (110, 1000, 4), "{name}");
-            assert_eq!((advert.source, advert.source_mac), (octets(&address(PEER)), MAC), "{name}");
-            assert!((151..=153).contains(&advert.router), "{name}");
+            let interval = if name.ends_with("learns") { 2000 } else { 1000 };
+            let source = if name.contains("other peer") { [10, 77, 0, 3] } else { PEER };
+            assert_eq!((advert.priority, advert.interval_ms, advert.family), (110, interval, 4), "{name}");
+            assert_eq!((advert.source, advert.source_mac), (octets(&address(source)), MAC), "{name}");
+            assert!((151..=154).contains(&advert.router), "{name}");
             assert!(boot_ns().abs_diff(advert.arrived_ns) < 1_000_000_000, "{name}: stamp of CLOCK_BOOTTIME");
         }
     }
@@ -322,6 +326,16 @@ fn advertisements_over_ipv6_are_checked_with_their_pseudo_header() {
     let addresses = vec![VIP_V6.parse().unwrap(); 64];
     let long = message(51, Version::V3, source, GROUP_V6.into(), &addresses);
     bench.check("64 addresses", &ipv6(PEER_V6, &group, 112, 255, &long), DROP, Some(Outcome::Reported));
+    let longer = message(51, Version::V3, source, GROUP_V6.into(), &vec![VIP_V6.parse().unwrap(); 90]);
+    bench.check("90 addresses", &ipv6(PEER_V6, &group, 112, 255, &longer), PASS, Some(Outcome::Unjudged));
+    let signed = encoded(55, Version::V3, source, GROUP_V6.into(), &addresses, |outgoing| {
+        outgoing.authentication = Authentication::Hmac;
+    });
+    let frame = ipv6(PEER_V6, &group, 112, 255, &signed);
+    bench.check("64 addresses with a trailer", &frame, PASS, Some(Outcome::Unjudged));
+    let mut spoilt = frame;
+    *spoilt.last_mut().unwrap() ^= 1;
+    bench.check("its trailer is in the sum", &spoilt, DROP, Some(Outcome::Refused(Refusal::Checksum)));
 }
 
 #[test]

@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use agent_wire::checksum::ChecksumForm;
+use agent_wire::map::MAX_PEERS;
 use agent_wire::vrrp::Version;
 use agent_wire::{Centiseconds, Priority, Vrid};
 
@@ -269,7 +270,15 @@ fn peers(
 ) -> Vec<IpAddr> {
     let Some(list) = section.optional("peers") else { return Vec::new() };
     let mut peers = Vec::new();
-    for field in list.elements() {
+    let fields = list.elements();
+    if fields.len() > MAX_PEERS {
+        list.refuse(
+            format!("{} peers; a virtual router has at most {MAX_PEERS}", fields.len()),
+            "name the nodes that may hold the addresses, or leave peers out for multicast",
+        );
+        return peers;
+    }
+    for field in fields {
         let Some(peer) = host_address(&field, is_ipv6) else { continue };
         if Some(peer) == source {
             field.refuse("this is the source_address of this node", "name only the other nodes");

@@ -12,6 +12,8 @@ pub struct Counters {
     pub ring_full: u64,
     /// Advertisements for a router that does not run here.
     pub unknown_router: u64,
+    /// Advertisements that XDP left to the sockets to judge, which count them again as they end there.
+    pub unjudged: u64,
     /// Frames for a virtual address that the gate let through.
     pub served: u64,
     /// TCP segments for a virtual address that the gate answered with a reset.
@@ -39,18 +41,13 @@ impl Counters {
         }
     }
 
-    /// Counts what the XDP program had reported, and counted as such, but the configuration refuses.
-    pub(super) fn count_late_refusal(&mut self, refusal: Refusal) {
-        self.reported = self.reported.wrapping_sub(1);
-        self.count_refusal(refusal);
-    }
-
     /// Takes the counts from where `count_of` finds those of the XDP program.
     pub(super) fn read(count_of: impl Fn(Outcome) -> u64) -> Self {
         Self {
             reported: count_of(Outcome::Reported),
             ring_full: count_of(Outcome::RingFull),
             unknown_router: count_of(Outcome::UnknownRouter),
+            unjudged: count_of(Outcome::Unjudged),
             served: count_of(Outcome::Served),
             reset: count_of(Outcome::Reset),
             dropped: count_of(Outcome::Dropped),
@@ -68,10 +65,10 @@ impl Add for Counters {
             *count += more;
         }
         Self {
-            // Late refusals are counted below zero.
-            reported: self.reported.wrapping_add(other.reported),
+            reported: self.reported + other.reported,
             ring_full: self.ring_full + other.ring_full,
             unknown_router: self.unknown_router + other.unknown_router,
+            unjudged: self.unjudged + other.unjudged,
             served: self.served + other.served,
             reset: self.reset + other.reset,
             dropped: self.dropped + other.dropped,
@@ -89,14 +86,5 @@ mod tests {
         for (index, refusal) in Refusal::ALL.into_iter().enumerate() {
             assert_eq!(refusal as usize, index);
         }
-    }
-
-    #[test]
-    fn a_late_refusal_moves_from_reported_to_refused() {
-        let in_kernel = Counters { reported: 3, ..Counters::default() };
-        let mut late = Counters::default();
-        late.count_late_refusal(Refusal::Source);
-        let sum = in_kernel + late;
-        assert_eq!((sum.reported, sum.refused(Refusal::Source)), (2, 1));
     }
 }

@@ -9,10 +9,9 @@ use std::time::Duration;
 
 use agent_core::{Advert, Gate, Instant, RouterId};
 use agent_wire::map::{
-    ADVERTS, AdvertSeen, GATE_REFUSE, GATE_SERVE, LEASES, OUTCOMES, ROUTERS, RouterConfig, RouterKey, TRANSMIT,
+    self, ADVERTS, AdvertSeen, GATE_REFUSE, GATE_SERVE, LEASES, OUTCOMES, ROUTERS, RouterConfig, RouterKey, TRANSMIT,
     Transmit, VIPS, VipGate, VipKey,
 };
-use agent_wire::vrrp::{Authentication, Version};
 use agent_wire::{MacAddress, Priority};
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf};
 use aya::programs::links::{FdLink, PinnedLink};
@@ -112,10 +111,15 @@ impl Program {
             }
         }
         replace(&mut self.vips, VIPS, &gates)?;
-        // A password is not checked in XDP: such a router is unknown to it and left to the sockets.
-        let checked = (0_u32..).zip(routers).filter(|(_, router)| router.authentication == Authentication::None);
-        let entries: Vec<_> = checked.map(|(index, router)| router_entry(index, router)).collect();
-        replace(&mut typed(object, ROUTERS)?, ROUTERS, &entries)
+        let entries: Vec<_> = (0_u32..).zip(routers).map(|(index, router)| router_entry(index, router)).collect();
+        let mut known: HashMap<MapData, RouterKey, RouterConfig> = typed(object, ROUTERS)?;
+        let as_before = entries.iter().all(|(key, config)| known.get(key, 0).is_ok_and(|before| before == *config));
+        replace(&mut known, ROUTERS, &entries)?;
+        if !as_before {
+            // What is in the ring was checked by, and has the indices of, another configuration.
+            take(&mut self.adverts, &mut Vec::new());
+        }
+        Ok(())
     }
 
     fn follow_log(&mut self, object: &mut Ebpf) {
@@ -309,14 +313,9 @@ fn replace<K: Pod + Eq + Hash, V: Pod>(
 }
 
 fn router_entry(index: u32, router: &Router) -> (RouterKey, RouterConfig) {
-    let (family, own) = octets(router.source);
+    let family = if router.source.is_ipv6() { 6 } else { 4 };
     let key = RouterKey { ifindex: router.ifindex, vrid: router.vrid.as_u8(), family, reserved: [0; 2] };
-    let version = match router.version {
-        Version::V2 => 2,
-        Version::V3 => 3,
-    };
-    let unicast = u8::from(!router.peers.is_empty());
-    (key, RouterConfig { index, version, unicast, reserved: [0; 2], own })
+    (key, router.demands(index))
 }
 
 fn vip_key(ifindex: u32, address: IpAddr) -> VipKey {
@@ -326,13 +325,7 @@ fn vip_key(ifindex: u32, address: IpAddr) -> VipKey {
 
 /// The family, 4 or 6, and the octets as the maps hold them.
 pub(super) fn octets(address: IpAddr) -> (u8, [u8; 16]) {
-    match address {
-        IpAddr::V4(address) => {
-            let [a, b, c, d] = address.octets();
-            (4, [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
-        }
-        IpAddr::V6(address) => (6, address.octets()),
-    }
+    (if address.is_ipv6() { 6 } else { 4 }, map::octets(address))
 }
 
 /// Reads a record of the ring; one of another size is none of ours.

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use agent_core::{Advert, Instant, RouterId};
 use agent_wire::checksum::VRRP_PROTOCOL;
-use agent_wire::vrrp::{self, Envelope, GROUP_V4, GROUP_V6};
+use agent_wire::map::RouterConfig;
+use agent_wire::vrrp::{self, Envelope, GROUP_V4, GROUP_V6, LONGEST};
 use agent_wire::{Refusal, header};
 use nix::errno::Errno;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrIn6, SockaddrStorage, recvmsg, setsockopt, sockopt};
@@ -16,7 +17,7 @@ use crate::clock;
 use crate::readiness::Readiness;
 
 /// The longest IPv4 header and the longest message.
-const LONGEST_PACKET: usize = 60 + vrrp::LONGEST;
+const LONGEST_PACKET: usize = 60 + LONGEST;
 
 /// The raw socket that receives the advertisements of one virtual router.
 ///
@@ -25,6 +26,7 @@ const LONGEST_PACKET: usize = 60 + vrrp::LONGEST;
 #[derive(Debug)]
 pub(super) struct Receiver {
     id: RouterId,
+    demands: RouterConfig,
     socket: Socket,
     readiness: Readiness,
     buffer: Vec<u8>,
@@ -49,7 +51,8 @@ impl Receiver {
         let readiness = Readiness::of(&socket).map_err(failed)?;
         let control = nix::cmsg_space!(nix::sys::time::TimeSpec, libc::c_int, libc::in6_pktinfo);
         let buffer = vec![0; LONGEST_PACKET];
-        Ok(Self { id, socket, readiness, buffer, control, empty_at: clock::now() })
+        let demands = router.demands(u32::try_from(id.0).unwrap_or_default());
+        Ok(Self { id, demands, socket, readiness, buffer, control, empty_at: clock::now() })
     }
 
     /// Waits until there is something to receive.
@@ -113,20 +116,13 @@ impl Receiver {
                 }
                 _ => locate_v4(packet),
             };
-            return Ok(Some(
-                located.and_then(|(envelope, message)| self.check(router, &envelope, message, arrived_at)),
-            ));
+            return Ok(Some(located.and_then(|(envelope, message)| self.check(&envelope, message, arrived_at))));
         }
     }
 
-    fn check(&self, router: &Router, envelope: &Envelope, message: &[u8], arrived_at: Instant) -> Received {
-        let to_group = envelope.destination.is_multicast();
-        if to_group != router.peers.is_empty() {
-            return Err(Refusal::Destination);
-        }
-        let advert = vrrp::decode(envelope, message, router.version, router.authentication)?;
-        router.admit(envelope.source, advert.interval)?;
-        let (priority, interval) = (advert.priority, advert.interval);
+    fn check(&self, envelope: &Envelope, message: &[u8], arrived_at: Instant) -> Received {
+        let checked = vrrp::check::<LONGEST>(envelope, message, &self.demands)?;
+        let (priority, interval) = (checked.priority, checked.interval);
         Ok(Advert { router: self.id, source: envelope.source, priority, interval, arrived_at })
     }
 }

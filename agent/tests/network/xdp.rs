@@ -106,7 +106,7 @@ fn a_reader_that_waits_already_is_woken_by_each_advertisement() {
 }
 
 #[test]
-fn peers_that_are_not_configured_are_refused_after_the_ring() {
+fn peers_that_are_not_configured_never_reach_the_ring() {
     let Some((pair, pins)) = set_up() else { return };
     pair.b.run_async(async || {
         let mut datapath = open(Mode::Native, router("192.0.2.2", &["192.0.2.1"]), pins.0.clone());
@@ -220,6 +220,14 @@ fn pins_are_taken_over_without_a_detached_moment() {
         assert_eq!(next(&mut second).await.priority, Priority::new(100));
         assert_ne!(program(pair.b.ip("link show v0")), before);
         drop(second);
+
+        // But not for an agent that demands more of it.
+        pair.a.run(|| advertise(&router("192.0.2.1", &[]), 100, |_| {}));
+        let mut stricter = open(Mode::Native, router("192.0.2.2", &["192.0.2.1"]), pins.0.clone());
+        let mut adverts = Vec::new();
+        stricter.drain(&mut adverts).unwrap();
+        assert_eq!(adverts, []);
+        drop(stricter);
 
         // Another mode, and another layout, replace them.
         let generic = open(Mode::Generic, own.clone(), pins.0.clone());
