@@ -285,7 +285,6 @@ impl Config {
             ("[witness]", self.witness.is_some()),
             ("[gateway]", self.gateway.is_some()),
             ("[notify]", self.notify.is_some()),
-            ("control.metrics", self.control.metrics.is_some()),
             ("virtual_router.authentication of type hmac-sha256 (vipd run refuses it)", routers.iter().any(hmac)),
             ("virtual_router.track_interfaces, track_scripts and [[script]]", tracking || !self.scripts.is_empty()),
             ("mysql.replication.durability = \"semi-sync\"", semi_sync),

@@ -18,6 +18,7 @@ use crate::announce::Announcer;
 use crate::causes::chain;
 use crate::clock::{self, Alarm};
 use crate::datapath::{self, Datapath};
+use crate::lateness::Lateness;
 use crate::link::{Interface, LinkEvent, LinkWatch};
 use crate::mysql;
 use crate::vip::{Vip, Vips, promote_secondaries};
@@ -78,6 +79,10 @@ pub struct View {
     pub datapath_mode: &'static str,
     pub gate: bool,
     pub fallback_reason: Option<String>,
+    /// Frames by what the datapath did with them.
+    pub packets: Vec<(&'static str, u64)>,
+    /// How late this thread was at its deadlines.
+    pub late: Lateness,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -101,6 +106,8 @@ impl View {
             datapath_mode: "socket",
             gate: false,
             fallback_reason: Some("starting".to_owned()),
+            packets: Vec::new(),
+            late: Lateness::default(),
         }
     }
 }
@@ -118,6 +125,7 @@ struct Election {
     counts: Vec<AdvertCounts>,
     last_transitions: Vec<Option<(SystemTime, Transition)>>,
     viewed_at: Instant,
+    late: Lateness,
     /// The last trouble of sending, so that it is told once and not a hundred times a second.
     send_trouble: Vec<Option<String>>,
     finished: bool,
@@ -182,6 +190,7 @@ pub async fn run(settings: Settings, channels: Channels) -> anyhow::Result<()> {
         counts: vec![AdvertCounts::default(); count],
         last_transitions: vec![None; count],
         viewed_at: now,
+        late: Lateness::default(),
         send_trouble: vec![None; count],
         settings,
         finished: false,
@@ -202,7 +211,8 @@ impl Election {
             if self.finished {
                 return Ok(());
             }
-            self.alarm.set(Some(self.wake_at()))?;
+            let wake_at = self.wake_at();
+            self.alarm.set(Some(wake_at))?;
             let mut other = None;
             let mut link = None;
             tokio::select! {
@@ -211,7 +221,10 @@ impl Election {
                 input = self.vips.done.recv() => other = input,
                 input = self.channels.inputs.recv() => other = Some(input.unwrap_or(Input::Shutdown)),
                 event = self.links.next() => link = Some(event?),
-                fired = self.alarm.fired() => fired?,
+                fired = self.alarm.fired() => {
+                    fired?;
+                    self.late.note(clock::now().saturating_since(wake_at));
+                }
             }
             // An advertisement that has arrived goes before any other news.
             self.take_adverts(&mut adverts)?;
@@ -388,6 +401,8 @@ impl Election {
             datapath_mode: self.datapath.mode().as_str(),
             gate: self.datapath.gate(),
             fallback_reason: self.datapath.fallback_reason().map(str::to_owned),
+            packets: self.datapath.counters().outcomes(),
+            late: self.late,
         };
         self.channels.view.send_replace(Arc::new(view));
     }

@@ -15,10 +15,11 @@ use crate::config::{Authentication, Config, DatapathMode, VirtualRouter};
 use crate::datapath::{self, Choice, Mode};
 use crate::election::{self, Channels, Event, RouterSettings, View};
 use crate::link::Interface;
+use crate::metrics::{self, Metrics};
 use crate::mysql;
 use crate::secret::Secret;
 use crate::service_manager::{self, ServiceManager};
-use crate::{clock, config, control, status};
+use crate::{clock, config, control, status, web};
 
 /// After this long a hand-over that does not end is given up: the lease of the addresses ends it.
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(8);
@@ -54,15 +55,24 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let election_view = view_end.clone();
     let thread = spawn_election(settings.clone(), channels)?;
     let started = Instant::now();
-    let provider = {
-        let (config, parameters) = (config.clone(), settings.parameters);
-        move || {
-            let facts = facts.as_ref().map(|facts| facts.borrow().clone());
-            Arc::new(assemble(&config, &parameters, &view_end.borrow(), facts, started))
+    let metrics = Metrics::default();
+    let window = Arc::new(Window {
+        config: config.clone(),
+        parameters: settings.parameters,
+        view: view_end,
+        facts,
+        started,
+        metrics: metrics.clone(),
+    });
+    let web = match config.control.metrics {
+        Some(address) => {
+            let server = web::Server::bind(address).await?;
+            Some(tokio::spawn(server.serve(Arc::clone(&window) as Arc<dyn web::Source>)))
         }
+        None => None,
     };
     let control = control::Server::bind(&config.control.socket)?;
-    let control = tokio::spawn(control.serve(provider));
+    let control = tokio::spawn(control.serve(move || web::Source::status(&*window)));
     let manager = ServiceManager::from_environment();
 
     let mut terminate = signal(SignalKind::terminate())?;
@@ -85,7 +95,10 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         tokio::select! {
             event = events_end.recv() => match event {
                 Some(Event::Ready) => manager.ready(),
-                Some(Event::Transition(transition)) => log_transition(&config, &transition),
+                Some(Event::Transition(transition)) => {
+                    metrics.count(router_name(&config, &transition), &transition);
+                    log_transition(&config, &transition);
+                }
                 Some(Event::Trouble(text)) => tracing::warn!("{text}"),
                 Some(Event::Finished) | None => break,
             },
@@ -93,7 +106,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
             _ = interrupt.recv() => ask_to_stop(&inputs, &manager, &mut give_up_at),
             // Only an election thread that turns deserves to be called alive.
             _ = feed => {
-                if clock::now().saturating_since(election_view.borrow().at) < ELECTION_STALL {
+                let view = Arc::clone(&election_view.borrow());
+                if turns(&view) {
                     manager.watchdog();
                 }
             }
@@ -104,6 +118,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         }
     }
     control.abort();
+    if let Some(web) = web {
+        web.abort();
+    }
     let joined = tokio::task::spawn_blocking(move || thread.join()).await?;
     match joined {
         Ok(result) => result,
@@ -237,8 +254,51 @@ fn server_settings(config: &config::Mysql) -> anyhow::Result<mysql::ServerSettin
     })
 }
 
+/// All that can be seen of the agent from outside.
+struct Window {
+    config: Config,
+    parameters: Parameters,
+    view: watch::Receiver<Arc<View>>,
+    facts: Option<watch::Receiver<mysql::ServerFacts>>,
+    started: Instant,
+    metrics: Metrics,
+}
+
+impl Window {
+    /// The lock is held for no longer than this: the election thread writes here.
+    fn view(&self) -> Arc<View> {
+        Arc::clone(&self.view.borrow())
+    }
+}
+
+impl web::Source for Window {
+    fn status(&self) -> Arc<status::Status> {
+        let facts = self.facts.as_ref().map(|facts| facts.borrow().clone());
+        Arc::new(assemble(&self.config, &self.parameters, &self.view(), facts, self.started))
+    }
+
+    fn metrics(&self) -> Result<String, std::fmt::Error> {
+        let view = self.view();
+        let (packets, event_loop_late) = (view.packets.clone(), view.late);
+        self.metrics.render(&metrics::Reading { status: &self.status(), packets, event_loop_late })
+    }
+
+    fn alive(&self) -> bool {
+        turns(&self.view())
+    }
+}
+
+/// Whether the election thread has shown itself lately.
+fn turns(view: &View) -> bool {
+    clock::now().saturating_since(view.at) < ELECTION_STALL
+}
+
+fn router_name<'a>(config: &'a Config, transition: &agent_core::Transition) -> &'a str {
+    config.virtual_routers.get(transition.router.0).map_or("?", |router| router.name.as_str())
+}
+
 fn log_transition(config: &Config, transition: &agent_core::Transition) {
-    let router = config.virtual_routers.get(transition.router.0).map_or("?", |router| router.name.as_str());
+    let router = router_name(config, transition);
     let (from, to, reason) = (transition.from.as_str(), transition.to.as_str(), transition.reason.as_str());
     let phases = status::PhasesMs::from(transition.phases);
     let detail = transition.detail.as_deref();

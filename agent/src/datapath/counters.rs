@@ -35,6 +35,20 @@ impl Counters {
         Refusal::ALL.into_iter().map(|refusal| (refusal, self.refused(refusal)))
     }
 
+    /// What became of the frames that were looked at, in words for metrics.
+    #[must_use]
+    pub fn outcomes(&self) -> Vec<(&'static str, u64)> {
+        let passed = [
+            ("reported", self.reported),
+            ("ring_full", self.ring_full),
+            ("unknown_router", self.unknown_router),
+            ("served", self.served),
+            ("reset", self.reset),
+            ("dropped", self.dropped),
+        ];
+        passed.into_iter().chain(self.refusals().map(|(why, count)| (why.as_str(), count))).collect()
+    }
+
     pub(super) fn count_refusal(&mut self, refusal: Refusal) {
         if let Some(count) = self.refused.get_mut(refusal as usize) {
             *count += 1;
