@@ -16,6 +16,12 @@ pub fn now() -> Instant {
     Instant::from_nanos(read(ClockId::CLOCK_BOOTTIME).as_nanos().try_into().unwrap_or(u64::MAX))
 }
 
+/// The time since 1970 on CLOCK_REALTIME, which somebody may set.
+#[must_use]
+pub fn since_1970() -> Duration {
+    read(ClockId::CLOCK_REALTIME)
+}
+
 /// Converts a stamp that the kernel took on CLOCK_REALTIME (`SO_TIMESTAMPNS`, socket(7)); never later than now.
 ///
 /// A step of the clock between the stamp and this call shifts the result by as much: callers bound it by what they know.

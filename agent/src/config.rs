@@ -19,7 +19,7 @@ use toml::de::DeTable;
 
 use self::document::{Findings, Section};
 pub use self::problem::{Error, Problem};
-use crate::secret;
+use crate::{authentication, secret};
 
 /// Where the configuration is looked for unless it is named.
 pub const DEFAULT_PATH: &str = "/etc/vipd/vipd.toml";
@@ -277,7 +277,6 @@ impl Config {
     pub fn not_in_effect(&self) -> Vec<String> {
         let routers = &self.virtual_routers;
         let semi_sync = self.mysql.as_ref().is_some_and(|mysql| mysql.durability == Durability::SemiSync);
-        let hmac = |router: &VirtualRouter| matches!(router.authentication, Some(Authentication::HmacSha256 { .. }));
         let tracking =
             routers.iter().any(|router| !router.track_interfaces.is_empty() || !router.track_scripts.is_empty());
         [
@@ -285,7 +284,6 @@ impl Config {
             ("[witness]", self.witness.is_some()),
             ("[gateway]", self.gateway.is_some()),
             ("[notify]", self.notify.is_some()),
-            ("virtual_router.authentication of type hmac-sha256 (vipd run refuses it)", routers.iter().any(hmac)),
             ("virtual_router.track_interfaces, track_scripts and [[script]]", tracking || !self.scripts.is_empty()),
             ("mysql.replication.durability = \"semi-sync\"", semi_sync),
         ]
@@ -300,12 +298,16 @@ impl Config {
     pub fn complaints_about_secrets(&self) -> Vec<String> {
         let password = self.mysql.as_ref().and_then(|mysql| mysql.password_file.as_ref());
         let peer = self.peer.as_ref().map(|peer| &peer.secret_file);
-        let keys = self.virtual_routers.iter().filter_map(|router| match &router.authentication {
-            Some(Authentication::HmacSha256 { key_file } | Authentication::Pass { key_file }) => Some(key_file),
-            None => None,
+        let files = password.into_iter().chain(peer).filter_map(|path| secret::complaint(path));
+        let keys = self.virtual_routers.iter().filter_map(|router| match router.authentication.as_ref()? {
+            Authentication::HmacSha256 { key_file } => {
+                authentication::complaint(key_file, authentication::Authentication::read_keys)
+            }
+            Authentication::Pass { key_file } => {
+                authentication::complaint(key_file, authentication::Authentication::read_password)
+            }
         });
-        let files = password.into_iter().chain(peer).chain(keys);
-        files.filter_map(|path| secret::complaint(path)).collect()
+        files.chain(keys).collect()
     }
 }
 

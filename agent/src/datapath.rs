@@ -20,10 +20,11 @@ use std::time::Duration;
 
 use agent_core::{Advert, Gate, Instant, RouterId};
 use agent_wire::map::{self, MAX_PEERS, RouterConfig};
-use agent_wire::vrrp::{Authentication, Version};
+use agent_wire::vrrp::{self, Version};
 use agent_wire::{MacAddress, Vrid};
 use futures_util::future::select_all;
 
+use crate::authentication::Authentication;
 use crate::causes::chain;
 
 pub use counters::Counters;
@@ -84,10 +85,10 @@ pub struct Router {
 impl Router {
     /// What is demanded of an advertisement, as XDP and the sockets check it alike.
     fn demands(&self, index: u32) -> RouterConfig {
-        let (authentication, password) = match self.authentication {
-            Authentication::None => (map::AUTHENTICATION_NONE, [0; 8]),
-            Authentication::Password(password) => (map::AUTHENTICATION_PASSWORD, password),
-            Authentication::Hmac => (map::AUTHENTICATION_HMAC, [0; 8]),
+        let (authentication, password) = match self.authentication.on_the_wire() {
+            vrrp::Authentication::None => (map::AUTHENTICATION_NONE, [0; 8]),
+            vrrp::Authentication::Password(password) => (map::AUTHENTICATION_PASSWORD, password),
+            vrrp::Authentication::Hmac => (map::AUTHENTICATION_HMAC, [0; 8]),
         };
         let mut peers = [[0; 16]; MAX_PEERS];
         let mut peer_count = 0;

@@ -9,12 +9,13 @@ use std::time::{Duration, SystemTime};
 use agent_core::{
     Action, Advert, Input, Instant, Node, Parameters, RouterId, Snapshot, StepFailure, Ticket, Transition,
 };
-use agent_wire::vrrp::{Authentication, LONGEST, Outgoing, encode};
+use agent_wire::vrrp::{LONGEST, Outgoing, encode};
 use agent_wire::{ChecksumForm, Priority};
 use tokio::sync::{mpsc, watch};
 
 use crate::advert_socket::{AdvertSocket, Route};
 use crate::announce::Announcer;
+use crate::authentication::{Authentication, Signer};
 use crate::causes::chain;
 use crate::clock::{self, Alarm};
 use crate::datapath::{self, Datapath};
@@ -135,6 +136,7 @@ struct Election {
 struct Wire {
     interface: Interface,
     socket: AdvertSocket,
+    signer: Option<Signer>,
     vips: Vec<Vip>,
     /// The addresses of `vips`, as an advertisement lists them.
     addresses: Vec<IpAddr>,
@@ -169,7 +171,8 @@ pub async fn run(settings: Settings, channels: Channels) -> anyhow::Result<()> {
         let ifindex = interface.index;
         let vips = own.addresses.iter().map(|&(address, prefix)| Vip { ifindex, address, prefix }).collect();
         let addresses = own.addresses.iter().map(|&(address, _)| address).collect();
-        wires.push(Wire { interface, socket, vips, addresses });
+        let signer = own.authentication.signer(parameters.advertisement_interval);
+        wires.push(Wire { interface, socket, signer, vips, addresses });
     }
     // What an earlier life of the agent left behind is not this one's to serve.
     for wire in &wires {
@@ -333,7 +336,7 @@ impl Election {
 
     /// Sends to every destination; the lease is counted from the first that took it.
     fn send_advert(&mut self, router: RouterId, priority: Priority) {
-        let wire = &self.wires[router.0];
+        let wire = &mut self.wires[router.0];
         let own = &self.settings.routers[router.0];
         let parameters = &self.settings.parameters.routers[router.0];
         let mut buffer = [0; LONGEST];
@@ -346,16 +349,22 @@ impl Election {
                 priority,
                 interval: parameters.advertisement_interval,
                 addresses: &wire.addresses,
-                authentication: own.authentication,
+                authentication: own.authentication.on_the_wire(),
                 checksum_form: own.checksum_form,
                 source: parameters.source_address,
                 destination,
             };
             match encode(&outgoing, &mut buffer) {
-                Ok(length) => match wire.socket.send(&buffer[..length], destination) {
-                    Ok(at) => sent_at = sent_at.or(Some(at)),
-                    Err(error) => trouble = Some(chain(&error)),
-                },
+                Ok(length) => {
+                    let advert = &mut buffer[..length];
+                    if let Some(signer) = &mut wire.signer {
+                        signer.sign(parameters.source_address, destination, advert, clock::since_1970());
+                    }
+                    match wire.socket.send(advert, destination) {
+                        Ok(at) => sent_at = sent_at.or(Some(at)),
+                        Err(error) => trouble = Some(chain(&error)),
+                    }
+                }
                 Err(error) => trouble = Some(format!("an advertisement cannot be encoded: {error:?}")),
             }
         }

@@ -2,6 +2,7 @@
 
 pub mod advert_socket;
 pub mod announce;
+pub mod authentication;
 pub mod causes;
 pub mod cleanup;
 pub mod cli;

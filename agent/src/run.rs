@@ -6,18 +6,17 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use agent_core::{Input, Parameters, StateName};
-use agent_wire::vrrp;
 use anyhow::{Context, bail};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
-use crate::config::{Authentication, Config, DatapathMode, VirtualRouter};
+use crate::authentication::{self, Authentication};
+use crate::config::{Config, DatapathMode, VirtualRouter};
 use crate::datapath::{self, Choice, Mode};
 use crate::election::{self, Channels, Event, RouterSettings, View};
 use crate::link::Interface;
 use crate::metrics::{self, Metrics};
 use crate::mysql;
-use crate::secret::Secret;
 use crate::service_manager::{self, ServiceManager};
 use crate::{clock, config, control, status, web};
 
@@ -183,7 +182,7 @@ fn settings(config: &Config) -> anyhow::Result<election::Settings> {
             version: router.version,
             source: own.source_address,
             peers: router.peers.clone(),
-            authentication,
+            authentication: authentication.clone(),
             interval: router.advertisement_interval,
             addresses: addresses.iter().map(|&(address, _)| address).collect(),
         });
@@ -216,24 +215,11 @@ fn primary_address(router: &VirtualRouter) -> anyhow::Result<IpAddr> {
     })
 }
 
-fn authentication(router: &VirtualRouter) -> anyhow::Result<vrrp::Authentication> {
+fn authentication(router: &VirtualRouter) -> Result<Authentication, authentication::Error> {
     match &router.authentication {
-        None => Ok(vrrp::Authentication::None),
-        Some(Authentication::Pass { key_file }) => {
-            let secret = Secret::read(key_file)?;
-            let bytes = secret.expose().as_bytes();
-            let mut password = [0; 8];
-            if bytes.len() > password.len() {
-                bail!("{}: a VRRPv2 password has at most 8 octets", key_file.display());
-            }
-            password[..bytes.len()].copy_from_slice(bytes);
-            Ok(vrrp::Authentication::Password(password))
-        }
-        Some(Authentication::HmacSha256 { .. }) => bail!(
-            "virtual router {:?}: authentication of type hmac-sha256 is not available in this version of vipd; \
-             running without it would be less than you asked for",
-            router.name
-        ),
+        None => Ok(Authentication::None),
+        Some(config::Authentication::Pass { key_file }) => Authentication::read_password(key_file),
+        Some(config::Authentication::HmacSha256 { key_file }) => Authentication::read_keys(key_file),
     }
 }
 

@@ -13,10 +13,11 @@ use std::time::{Duration, Instant};
 
 use agent_core::RouterId;
 use agent_wire::Vrid;
-use agent_wire::vrrp::{Authentication, Version};
+use agent_wire::vrrp::Version;
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
 use vipd::announce::Announcer;
+use vipd::authentication::Authentication;
 use vipd::datapath::{self, Choice, Datapath, Error, Mode, Router, Settings};
 use vipd::link::Interface;
 

@@ -433,7 +433,7 @@ fn a_shared_password_file_is_warned_of_and_the_password_not_shown() {
 fn what_is_not_in_effect_is_said_once_per_section() {
     let config = parse(&everything()).unwrap();
     let sentences = config.not_in_effect();
-    for section in ["[peer]", "[witness]", "[gateway]", "[notify]", "hmac-sha256", "[[script]]"] {
+    for section in ["[peer]", "[witness]", "[gateway]", "[notify]", "[[script]]"] {
         assert_eq!(sentences.iter().filter(|sentence| sentence.contains(section)).count(), 1, "{section}");
     }
 }

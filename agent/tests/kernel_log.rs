@@ -11,8 +11,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use agent_wire::Vrid;
-use agent_wire::vrrp::{Authentication, Version};
+use agent_wire::vrrp::Version;
 use socket2::{Domain, Protocol, Socket, Type};
+use vipd::authentication::Authentication;
 use vipd::datapath::{self, Choice, Datapath, Mode, Router, Settings};
 use vipd::link::Interface;
 

@@ -44,16 +44,11 @@ impl Stamp {
         ahead != 0 && ahead < 1 << 63
     }
 
-    /// Whole seconds between the two.
+    /// How far apart the two are.
     #[must_use]
     pub const fn distance(self, other: Self) -> Duration {
-        let ahead = if self.is_after(other) { self.0.wrapping_sub(other.0) } else { other.0.wrapping_sub(self.0) };
-        Duration::from_secs(ahead >> 32)
-    }
-
-    #[must_use]
-    pub const fn from_bits(bits: u64) -> Self {
-        Self(bits)
+        let apart = if self.is_after(other) { self.0.wrapping_sub(other.0) } else { other.0.wrapping_sub(self.0) };
+        Duration::from_nanos((apart >> 32) * 1_000_000_000 + ((apart >> 16) & 0xffff) * 1_000_000_000 / 65_536)
     }
 }
 
@@ -82,11 +77,11 @@ fn fields(message: &[u8]) -> Option<(&[u8; TRAILER - HMAC], &[u8; HMAC])> {
     Some((rest.last_chunk()?, hmac))
 }
 
-/// The HMAC that a message must have, as `mac` computes it over the octets that it is handed.
+/// What `mac` makes of the octets that the HMAC of a message covers; `None` for a message that is too short for one.
 ///
 /// They are the family, the version, the VRID and the source, and then the message with the checksum and the HMAC as
 /// zero.
-pub fn hmac_of(source: IpAddr, message: &[u8], mac: impl FnOnce(Covered<'_>) -> [u8; HMAC]) -> Option<[u8; HMAC]> {
+pub fn hmac_of<T>(source: IpAddr, message: &[u8], mac: impl FnOnce(Covered<'_>) -> T) -> Option<T> {
     let (fixed, rest) = message.split_first_chunk::<FIXED>()?;
     let (rest, _) = rest.split_last_chunk::<HMAC>()?;
     let [version_and_type, vrid, priority, count, high, low, _, _] = *fixed;

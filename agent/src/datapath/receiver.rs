@@ -13,6 +13,7 @@ use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrIn6, SockaddrStora
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, SockFilter, Socket, Type};
 
 use super::{Error, Router};
+use crate::authentication::Verifier;
 use crate::clock;
 use crate::readiness::Readiness;
 
@@ -27,6 +28,7 @@ const LONGEST_PACKET: usize = 60 + LONGEST;
 pub(super) struct Receiver {
     id: RouterId,
     demands: RouterConfig,
+    verifier: Option<Verifier>,
     socket: Socket,
     readiness: Readiness,
     buffer: Vec<u8>,
@@ -52,7 +54,8 @@ impl Receiver {
         let control = nix::cmsg_space!(nix::sys::time::TimeSpec, libc::c_int, libc::in6_pktinfo);
         let buffer = vec![0; LONGEST_PACKET];
         let demands = router.demands(u32::try_from(id.0).unwrap_or_default());
-        Ok(Self { id, demands, socket, readiness, buffer, control, empty_at: clock::now() })
+        let verifier = router.authentication.verifier(router.interval);
+        Ok(Self { id, demands, verifier, socket, readiness, buffer, control, empty_at: clock::now() })
     }
 
     /// Waits until there is something to receive.
@@ -94,11 +97,12 @@ impl Receiver {
                 }
                 Err(errno) => return Err(Error::socket("receive on", &router.interface, errno)),
             };
-            let mut arrived_at = asked_at;
+            let (mut arrived_at, mut since_1970) = (asked_at, None);
             let (mut hop_limit, mut destination) = (0, None);
             for part in message.cmsgs().into_iter().flatten() {
                 if let ControlMessageOwned::ScmTimestampns(stamp) = part {
                     arrived_at = clock::from_realtime(Duration::from(stamp)).max(self.empty_at);
+                    since_1970 = Some(Duration::from(stamp));
                 } else if let ControlMessageOwned::Ipv6HopLimit(limit) = part {
                     hop_limit = u8::try_from(limit).unwrap_or(0);
                 } else if let ControlMessageOwned::Ipv6PacketInfo(info) = part {
@@ -116,14 +120,16 @@ impl Receiver {
                 }
                 _ => locate_v4(packet),
             };
-            return Ok(Some(located.and_then(|(envelope, message)| self.check(&envelope, message, arrived_at))));
+            let Self { id, demands, verifier, .. } = self;
+            return Ok(Some(located.and_then(|(envelope, message)| {
+                let checked = vrrp::check::<LONGEST>(&envelope, message, demands)?;
+                if let Some(verifier) = verifier {
+                    verifier.verify(envelope.source, message, since_1970.unwrap_or_else(clock::since_1970))?;
+                }
+                let (priority, interval) = (checked.priority, checked.interval);
+                Ok(Advert { router: *id, source: envelope.source, priority, interval, arrived_at })
+            })));
         }
-    }
-
-    fn check(&self, envelope: &Envelope, message: &[u8], arrived_at: Instant) -> Received {
-        let checked = vrrp::check::<LONGEST>(envelope, message, &self.demands)?;
-        let (priority, interval) = (checked.priority, checked.interval);
-        Ok(Advert { router: self.id, source: envelope.source, priority, interval, arrived_at })
     }
 }
 

@@ -3,9 +3,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use agent_core::{Advert, RouterId};
-use agent_wire::vrrp::{self, Authentication, GROUP_V4, Outgoing, Version};
+use agent_wire::vrrp::{self, GROUP_V4, Outgoing, Version};
 use agent_wire::{ChecksumForm, Priority, Refusal, Vrid};
 use vipd::advert_socket::{AdvertSocket, Route};
+use vipd::authentication::Authentication;
 use vipd::clock;
 use vipd::datapath::{Choice, Datapath, Mode, Router, Settings};
 use vipd::link::Interface;
@@ -47,7 +48,7 @@ pub(crate) fn advertise(router: &Router, priority: u8, spoil: impl Fn(&mut Vec<u
             priority: Priority::new(priority),
             interval: router.interval,
             addresses: &router.addresses,
-            authentication: router.authentication,
+            authentication: router.authentication.on_the_wire(),
             checksum_form: ChecksumForm::PseudoHeader,
             source,
             destination,
@@ -55,6 +56,9 @@ pub(crate) fn advertise(router: &Router, priority: u8, spoil: impl Fn(&mut Vec<u
         let mut advert = vec![0; vrrp::LONGEST];
         let length = vrrp::encode(&outgoing, &mut advert).unwrap();
         advert.truncate(length);
+        if let Some(mut signer) = router.authentication.signer(router.interval) {
+            signer.sign(source, destination, &mut advert, clock::since_1970()).unwrap();
+        }
         spoil(&mut advert);
         socket.send(&advert, destination).unwrap();
     }
