@@ -430,6 +430,35 @@ fn a_shared_password_file_is_warned_of_and_the_password_not_shown() {
 }
 
 #[test]
+fn a_bad_key_file_is_told_by_its_line_without_the_key() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = std::env::temp_dir().join(format!("vipd-keys-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let (keys, file) = (folder.join("vrrp.key"), folder.join("vipd.toml"));
+    let setting = format!("authentication = {{ type = \"hmac-sha256\", key_file = \"{}\" }}", keys.display());
+    std::fs::write(&file, format!("{GOOD}{setting}\n")).unwrap();
+    let key = "3f0a".repeat(16);
+    for (content, told) in [
+        (format!("{key}\n2:{}\n", &key[4..]), Some("vrrp.key, line 2: a key is 64 hex digits")),
+        (format!("{key}\n{key}\n"), Some("vrrp.key, line 2: another line has a key of this id")),
+        (format!("{key}\n2:{key}\n"), None),
+        (format!("{key}\n"), None),
+        (key.clone(), None),
+    ] {
+        std::fs::write(&keys, &content).unwrap();
+        std::fs::set_permissions(&keys, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let (_, output) = vipd(&["check-config", file.to_str().unwrap()]);
+        match told {
+            Some(told) => assert!(output.contains(told), "{output}"),
+            None => assert!(!output.contains("warning"), "{output}"),
+        }
+        assert!(!output.contains("3f0a"), "{output}");
+    }
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
 fn what_is_not_in_effect_is_said_once_per_section() {
     let config = parse(&everything()).unwrap();
     let sentences = config.not_in_effect();

@@ -9,5 +9,7 @@ mod adverts;
 mod announcements;
 #[path = "network/namespace.rs"]
 mod namespace;
+#[path = "network/ways_in.rs"]
+mod ways_in;
 #[path = "network/xdp.rs"]
 mod xdp;

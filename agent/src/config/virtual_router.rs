@@ -15,6 +15,8 @@ const HOUR: Duration = Duration::from_secs(3600);
 const MAX_IPV4_ADDRESSES: usize = 255;
 /// As many as fit a packet of 1500 bytes: (1500 - 40 - 8) / 16.
 const MAX_IPV6_ADDRESSES: usize = 90;
+/// As many as fit with a trailer of 28 bytes.
+const MAX_SIGNED_IPV6_ADDRESSES: usize = 89;
 /// `IFNAMSIZ` without the final zero (linux/if.h).
 const MAX_INTERFACE_NAME: usize = 15;
 const MAX_ANNOUNCEMENTS: usize = 32;
@@ -104,6 +106,13 @@ fn read(section: &Section<'_>, scripts: &[Script]) -> VirtualRouter {
         ),
     };
     announce.refuse_unknown();
+    let signed = matches!(router.authentication, Some(Authentication::HmacSha256 { .. }));
+    if signed && router.is_ipv6() && router.addresses.len() > MAX_SIGNED_IPV6_ADDRESSES {
+        section.refuse(
+            format!("with hmac-sha256 an advertisement names at most {MAX_SIGNED_IPV6_ADDRESSES} IPv6 addresses"),
+            "spread them over several virtual routers",
+        );
+    }
     router
 }
 

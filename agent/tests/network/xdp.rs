@@ -16,7 +16,7 @@ use crate::adverts::{VIP, advertise, next, open, router};
 use crate::namespace::Pair;
 
 /// A folder for pins that goes with the test.
-struct Pins(PathBuf);
+pub(crate) struct Pins(pub(crate) PathBuf);
 
 impl Pins {
     fn new() -> Self {
@@ -33,7 +33,7 @@ impl Drop for Pins {
 }
 
 /// The pair and the pins, or `None`, said aloud, where XDP cannot be tested.
-fn set_up() -> Option<(Pair, Pins)> {
+pub(crate) fn set_up() -> Option<(Pair, Pins)> {
     let pair = Pair::new()?;
     let pins = Pins::new();
     let tried = pair.b.run_async(async || {
