@@ -7,9 +7,9 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
-use crate::{build, command, test, workspace};
+use crate::{build, command, ledger, test, workspace};
 
-/// Runs what a change must pass: format, lints, documentation, file length, every test.
+/// Runs what a change must pass: format, lints, documentation, file length, the ledger of conformance, every test.
 ///
 /// Warnings are errors. The BPF crate is linted as any other: it compiles for the host too.
 #[derive(Args)]
@@ -23,6 +23,7 @@ impl Ci {
         build::set_up_and_build()?;
         command::run(command::cargo().args(["fmt", "--all", "--check"]))?;
         file_length()?;
+        ledger::check()?;
         command::run(with_object(&mut command::cargo()).args([
             "clippy",
             "--workspace",
@@ -46,7 +47,7 @@ fn with_object(command: &mut Command) -> &mut Command {
 
 fn file_length() -> Result<()> {
     let mut long = Vec::new();
-    for member in ["agent", "agent-core", "agent-ebpf", "agent-wire", "tests", "xtask"] {
+    for member in ["agent", "agent-core", "agent-ebpf", "agent-wire", "fuzz", "tests", "xtask"] {
         for file in sources(&workspace::root().join(member))? {
             let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
             let lines = text.lines().count();
@@ -61,7 +62,8 @@ fn file_length() -> Result<()> {
     Ok(())
 }
 
-fn sources(folder: &Path) -> Result<Vec<PathBuf>> {
+/// Every Rust file below a folder.
+pub(crate) fn sources(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
         let path = entry?.path();

@@ -7,7 +7,9 @@ mod ci;
 mod command;
 mod compiler;
 mod demo;
+mod fuzz;
 mod lab;
+mod ledger;
 mod setup;
 mod test;
 mod workspace;
@@ -34,6 +36,7 @@ enum Task {
     Ci(ci::Ci),
     Demo(demo::Demo),
     Lab(lab::Lab),
+    Fuzz(fuzz::Fuzz),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -45,5 +48,6 @@ fn main() -> anyhow::Result<()> {
         Task::Ci(task) => task.run(),
         Task::Demo(task) => task.run(),
         Task::Lab(task) => task.run(),
+        Task::Fuzz(task) => task.run(),
     }
 }
