@@ -26,7 +26,7 @@ impl Driver {
     fn new(version: Version, preempt_mode: bool) -> Self {
         let router = RouterParameters {
             name: "plain".to_owned(),
-            vrid: Vrid::new(51).unwrap(),
+            vrid: Vrid::new(51).expect("not zero"),
             version,
             priority: Priority::new(100),
             advertisement_interval: Duration::from_secs(1),

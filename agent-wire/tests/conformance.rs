@@ -267,7 +267,7 @@ fn another_ip_protocol_than_112_is_none_of_ours() {
 fn outgoing(version: Version, source: IpAddr, addresses: &[IpAddr]) -> Outgoing<'_> {
     Outgoing {
         version,
-        vrid: Vrid::new(51).unwrap(),
+        vrid: Vrid::new(51).expect("not zero"),
         priority: Priority::new(100),
         interval: Duration::from_secs(1),
         addresses,
