@@ -22,6 +22,7 @@ use crate::datapath::{self, Datapath};
 use crate::lateness::Lateness;
 use crate::link::{Interface, LinkEvent, LinkWatch};
 use crate::mysql;
+use crate::unheard::Unheard;
 use crate::vip::{Vip, Vips, promote_secondaries};
 
 /// How often the status is renewed while nothing happens.
@@ -129,6 +130,7 @@ struct Election {
     late: Lateness,
     /// The last trouble of sending, so that it is told once and not a hundred times a second.
     send_trouble: Vec<Option<String>>,
+    unheard: Unheard,
     finished: bool,
 }
 
@@ -195,6 +197,7 @@ pub async fn run(settings: Settings, channels: Channels) -> anyhow::Result<()> {
         viewed_at: now,
         late: Lateness::default(),
         send_trouble: vec![None; count],
+        unheard: Unheard::default(),
         settings,
         finished: false,
     };
@@ -400,17 +403,21 @@ impl Election {
         drop(self.channels.events.send(event));
     }
 
-    fn show(&self, now: Instant) {
+    fn show(&mut self, now: Instant) {
+        let counters = self.datapath.counters();
+        for sentence in self.unheard.look(now, counters) {
+            self.tell(Event::Trouble(sentence));
+        }
         let view = View {
             at: now,
             snapshot: self.node.snapshot(now),
             adverts: self.counts.clone(),
-            refused: self.datapath.counters().refusals().map(|(why, count)| (why.as_str(), count)).collect(),
+            refused: counters.refusals().map(|(why, count)| (why.as_str(), count)).collect(),
             last_transitions: self.last_transitions.clone(),
             datapath_mode: self.datapath.mode().as_str(),
             gate: self.datapath.gate(),
             fallback_reason: self.datapath.fallback_reason().map(str::to_owned),
-            packets: self.datapath.counters().outcomes(),
+            packets: counters.outcomes(),
             late: self.late,
         };
         self.channels.view.send_replace(Arc::new(view));

@@ -22,5 +22,6 @@ pub mod run;
 pub mod secret;
 pub mod service_manager;
 pub mod status;
+pub mod unheard;
 pub mod vip;
 pub mod web;

@@ -42,6 +42,7 @@ impl Counters {
             ("reported", self.reported),
             ("ring_full", self.ring_full),
             ("unknown_router", self.unknown_router),
+            ("unjudged", self.unjudged),
             ("served", self.served),
             ("reset", self.reset),
             ("dropped", self.dropped),
@@ -49,7 +50,7 @@ impl Counters {
         passed.into_iter().chain(self.refusals().map(|(why, count)| (why.as_str(), count))).collect()
     }
 
-    pub(super) fn count_refusal(&mut self, refusal: Refusal) {
+    pub(crate) fn count_refusal(&mut self, refusal: Refusal) {
         if let Some(count) = self.refused.get_mut(refusal as usize) {
             *count += 1;
         }
