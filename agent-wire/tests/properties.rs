@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use agent_wire::vrrp::trailer::{self, Stamp, TRAILER, Trailer};
 use agent_wire::vrrp::{Authentication, Envelope, LONGEST, Outgoing, Version, decode, encode};
 use agent_wire::{ChecksumForm, Priority, Vrid};
 use proptest::prelude::*;
@@ -61,6 +62,24 @@ proptest! {
         let envelope = Envelope { source, destination, hop_limit };
         if let Ok(advert) = decode(&envelope, &message, version, Authentication::None) {
             prop_assert!(advert.addresses().count() > 0);
+        }
+    }
+
+    #[test]
+    fn no_bytes_make_a_trailer_panic(
+        (source, destination, _) in family(), message in prop::collection::vec(any::<u8>(), 0..200),
+        key_id: u8, millis in 0_u64..1 << 50,
+    ) {
+        let read = trailer::read(&message);
+        prop_assert!(read.is_err() || message.len() >= TRAILER);
+        let stamp = Stamp::at(Duration::from_millis(millis));
+        let mut signed = message.clone();
+        let done = trailer::sign(source, destination, &mut signed, key_id, stamp, |_| [7; 16]);
+        prop_assert_eq!(done.is_some(), message.len() >= 8 + TRAILER);
+        if done.is_some() {
+            let expected = Trailer { key_id, stamp, hmac: [7; 16] };
+            prop_assert_eq!(trailer::read(&signed), Ok(expected));
+            prop_assert!(!stamp.is_after(stamp) && stamp.next().is_after(stamp) && !stamp.is_after(stamp.next()));
         }
     }
 
