@@ -92,8 +92,11 @@ impl Node {
         }
     }
 
-    /// Takes one piece of news.
+    /// Takes one piece of news; after [`Action::Finished`] none means anything any more.
     pub fn handle_input(&mut self, now: Instant, input: Input) {
+        if self.finished {
+            return;
+        }
         self.expire_leases(now);
         match input {
             Input::Advert(advert) => self.handle_advert(now, &advert),

@@ -198,6 +198,16 @@ fn an_orderly_stop_fences_the_server_while_its_clients_can_still_be_told() {
 }
 
 #[test]
+fn a_node_that_has_finished_does_nothing_whatever_it_learns() {
+    let mut driver = Driver::backup();
+    driver.give(Input::Shutdown);
+    assert_eq!(driver.words(), ["report initialize shutdown", "finished"]);
+    driver.hear(100);
+    driver.tell_standing(true, true);
+    assert_eq!(driver.words(), [""; 0]);
+}
+
+#[test]
 fn a_fence_that_does_not_end_does_not_keep_the_address() {
     let mut driver = Driver::active();
     driver.give(Input::Shutdown);
