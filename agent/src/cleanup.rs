@@ -6,7 +6,8 @@ use crate::config::Config;
 use crate::vip::{Vip, Vips};
 use crate::{control, datapath, vip};
 
-/// Removes the pinned BPF objects and the addresses of a configuration; tries all of them and then tells what failed.
+/// Removes the pinned BPF objects, the addresses of a configuration, and what else bears vipd's mark on its interfaces;
+/// tries all of them and then tells what failed.
 ///
 /// The addresses go first: without the gate a host would answer for them.
 pub fn run(config: &Config) -> anyhow::Result<()> {
@@ -20,7 +21,7 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
 }
 
 fn remove_addresses(config: &Config) -> anyhow::Result<()> {
-    let mut vips = Vec::new();
+    let (mut vips, mut interfaces) = (Vec::new(), Vec::new());
     for router in &config.virtual_routers {
         let interface = router.interface.as_str();
         let Ok(ifindex) = nix::net::if_::if_nametoindex(interface) else {
@@ -30,6 +31,7 @@ fn remove_addresses(config: &Config) -> anyhow::Result<()> {
         if let Err(error) = vip::promote_secondaries(interface) {
             tracing::debug!(%error, "removing an address may take others of its network along");
         }
+        interfaces.push(ifindex);
         for address in &router.addresses {
             tracing::info!(interface, %address, "removing the address");
             vips.push(Vip { ifindex, address: address.address, prefix: address.prefix });
@@ -37,6 +39,13 @@ fn remove_addresses(config: &Config) -> anyhow::Result<()> {
     }
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start a runtime")?;
-    runtime.block_on(async { Vips::open()?.remove(&vips).await })?;
+    runtime.block_on(async {
+        let kernel = Vips::open()?;
+        let configured = kernel.remove(&vips).await;
+        for vip in kernel.remove_leftover(&interfaces).await? {
+            tracing::info!(address = %vip.address, "removed an address that bears vipd's mark and is not configured");
+        }
+        configured
+    })?;
     Ok(())
 }

@@ -180,6 +180,11 @@ pub async fn run(settings: Settings, channels: Channels) -> anyhow::Result<()> {
     for wire in &wires {
         vips.remove(&wire.vips).await?;
     }
+    let interfaces: Vec<_> = wires.iter().map(|wire: &Wire| wire.interface.index).collect();
+    for vip in vips.remove_leftover(&interfaces).await? {
+        let text = format!("removed {}/{}, which an agent before this one had left behind", vip.address, vip.prefix);
+        drop(channels.events.send(Event::Trouble(text)));
+    }
     let datapath = Datapath::open(settings.datapath.clone())?;
     let now = clock::now();
     let count = wires.len();

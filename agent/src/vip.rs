@@ -119,6 +119,17 @@ impl Vips {
         Ok(messages.iter().filter_map(marked).collect())
     }
 
+    /// Removes all addresses that bear the mark from the interfaces, and gives them: an agent that starts holds none, so
+    /// they are what one before it left behind, perhaps with another configuration.
+    ///
+    /// Two agents must therefore not share an interface.
+    pub async fn remove_leftover(&self, interfaces: &[u32]) -> Result<Vec<Vip>, Error> {
+        let mut leftover = self.leftover().await?;
+        leftover.retain(|vip| interfaces.contains(&vip.ifindex));
+        self.remove(&leftover).await?;
+        Ok(leftover)
+    }
+
     async fn request(&self, message: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
         let mut request = NetlinkMessage::from(message);
         request.header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;

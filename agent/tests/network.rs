@@ -9,6 +9,8 @@ mod adverts;
 mod announcements;
 #[path = "network/namespace.rs"]
 mod namespace;
+#[path = "network/neighbouring_addresses.rs"]
+mod neighbouring_addresses;
 #[path = "network/ways_in.rs"]
 mod ways_in;
 #[path = "network/xdp.rs"]
