@@ -1,13 +1,13 @@
 //! What a virtual address does to the other addresses of its interface, and how soon it can be used.
 
 use std::io::ErrorKind;
-use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream};
-use std::time::Duration;
+use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::time::{Duration, Instant};
 
 use vipd::link::Interface;
 use vipd::vip::{self, Vip, Vips};
 
-use crate::namespace::Pair;
+use crate::namespace::{Host, Pair};
 
 fn vip(address: &str, prefix: u8) -> Vip {
     Vip { ifindex: Interface::read("v0").unwrap().index, address: address.parse().unwrap(), prefix }
@@ -77,4 +77,51 @@ fn what_another_configuration_left_behind_is_removed_from_these_interfaces_alone
     let left = pair.a.ip("address show");
     assert!(!left.contains("192.0.2.200/") && !left.contains("fd00::200/"), "{left}");
     assert!(left.contains("192.0.2.201/") && left.contains("192.0.2.202/"), "{left}");
+}
+
+/// Whether the host listens to the solicited-node group of fd00::150 (RFC 4291 §2.7.1), by the kernel's own table.
+fn listens_to_solicitations(host: &Host) -> bool {
+    let table = host.run(|| std::fs::read_to_string("/proc/thread-self/net/igmp6").unwrap());
+    table.lines().any(|line| line.contains(" v0 ") && line.contains("ff0200000000000000000001ff000150"))
+}
+
+/// Ledger: RFC9568-6.4.3-2, RFC5798-6.4.3-2 (positive)
+/// Ledger: RFC9568-6.4.3-2, RFC5798-6.4.3-2 (negative)
+#[test]
+fn a_holder_listens_to_the_solicited_node_group_of_an_ipv6_address() {
+    let Some(pair) = Pair::new() else { return };
+    let change = |held: bool| {
+        pair.a.run_async(async || {
+            let (kernel, own) = (Vips::open().unwrap(), [vip("fd00::150", 64)]);
+            if held { kernel.add(&own).await } else { kernel.remove(&own).await }.unwrap();
+        });
+    };
+    assert!(!listens_to_solicitations(&pair.a));
+    change(true);
+    assert!(listens_to_solicitations(&pair.a));
+    change(false);
+    assert!(!listens_to_solicitations(&pair.a));
+}
+
+/// Ledger: RFC9568-6.4.3-3, RFC5798-6.4.3-3 (positive)
+/// Ledger: RFC9568-6.4.3-3, RFC5798-6.4.3-3 (negative)
+#[test]
+fn a_holder_answers_a_neighbour_solicitation_for_an_ipv6_address() {
+    let Some(pair) = Pair::new() else { return };
+    let answered = |address: &str| {
+        pair.b.run(|| UdpSocket::bind("[::]:0").unwrap().send_to(b"?", format!("[{address}]:9")).unwrap());
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_millis(500) {
+            let shown = pair.b.ip(&format!("-6 neigh show {address} dev v0"));
+            if shown.contains("lladdr 02:00:00:00:00:01") {
+                assert!(!shown.contains("router"), "a database host is no router: {shown}");
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        false
+    };
+    pair.a.run_async(async || Vips::open().unwrap().add(&[vip("fd00::150", 64)]).await.unwrap());
+    assert!(answered("fd00::150"));
+    assert!(!answered("fd00::151"), "nobody holds it");
 }
