@@ -1,3 +1,4 @@
+use core::net::IpAddr;
 use core::time::Duration;
 
 use agent_wire::Priority;
@@ -24,6 +25,10 @@ pub enum Action {
     RenewAddresses { router: RouterId },
     /// Removes the addresses; done when none is left.
     RemoveAddresses { ticket: Ticket, router: RouterId },
+    /// Makes addresses local again that somebody else has removed.
+    RestoreAddresses { ticket: Ticket, router: RouterId, addresses: Vec<IpAddr> },
+    /// Removes addresses that somebody else has made local on a host that does not serve them.
+    RemoveStrays { ticket: Ticket, router: RouterId, addresses: Vec<IpAddr> },
     /// Sends gratuitous ARP and unsolicited neighbour advertisements for the addresses once.
     Announce { ticket: Ticket, router: RouterId },
     /// Asks the server to receive nothing more from the peer's server.

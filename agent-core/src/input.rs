@@ -22,12 +22,34 @@ pub enum Input {
     AdvertSent { router: RouterId, at: Instant },
     /// The interface of a router can or cannot carry traffic.
     Link { router: RouterId, up: bool },
+    /// Whether a router has an interface to work on; until it is told, it has, with the configured source.
+    Interface { router: RouterId, state: InterfaceState },
+    /// The hardware address of a router's interface is another one now.
+    HardwareAddressChanged { router: RouterId },
+    /// Which virtual addresses of a router are local now and which are not; both empty: not known.
+    ///
+    /// News from before the end of an [`Action::AddAddresses`](crate::Action::AddAddresses) or of a removal comes before
+    /// its [`Done`](Self::Done), or what the node did itself would look like the work of others.
+    Addresses { router: RouterId, local: Vec<IpAddr>, missing: Vec<IpAddr> },
     /// News of the server.
     Server(ServerReport),
     /// An effect that was asked for has ended.
     Done { ticket: Ticket, result: Result<(), StepFailure> },
     /// Hand over and end.
     Shutdown,
+}
+
+/// What a router can do on its interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InterfaceState {
+    /// Advertisements can leave from this address.
+    Ready { source: IpAddr },
+    /// There is no interface of that name.
+    Missing,
+    /// It has no address that advertisements could come from.
+    NoSource,
+    /// The sockets or the datapath cannot be opened on it; that is tried again.
+    Unusable,
 }
 
 /// An advertisement that passed all checks on receipt.

@@ -18,8 +18,8 @@ pub mod transition;
 pub use action::{Action, Gate};
 pub use health::{Failure, ServerState};
 pub use input::{
-    Advert, Death, Doubt, Fault, Input, Probe, ProbeOutcome, Receiver, Replication, RouterId, ServerReport, Standing,
-    StepFailure, Ticket,
+    Advert, Death, Doubt, Fault, Input, InterfaceState, Probe, ProbeOutcome, Receiver, Replication, RouterId,
+    ServerReport, Standing, StepFailure, Ticket,
 };
 pub use node::Node;
 pub use parameters::{Parameters, RouterParameters, ServerParameters, Writers};

@@ -4,7 +4,7 @@ use crate::action::{Action, Gate};
 use crate::effects::Effects;
 use crate::election::{Election, Outcome};
 use crate::health::{Failure, Health, ServerState};
-use crate::input::{Advert, Input, Receiver, RouterId, ServerReport, Standing, StepFailure, Ticket};
+use crate::input::{Advert, Input, InterfaceState, Receiver, RouterId, ServerReport, Standing, StepFailure, Ticket};
 use crate::parameters::{Parameters, Writers};
 use crate::replication::Eligibility;
 use crate::snapshot::{RouterSnapshot, Snapshot};
@@ -12,7 +12,10 @@ use crate::takeover::{Claim, Departure, Progress, Service, YieldOrder};
 use crate::time::Instant;
 use crate::transition::{Phases, Reason, StateName, Transition};
 
+mod addresses;
 mod group;
+
+use addresses::Guard;
 
 /// Where other routers than one known peer may claim at the same moment, a claim waits this long for theirs.
 const RIVAL_SETTLE: Duration = Duration::from_millis(10);
@@ -48,6 +51,8 @@ struct Router {
     election: Election,
     service: Service,
     link_up: bool,
+    interface: InterfaceState,
+    guard: Guard,
     startup_until: Instant,
     hold_off: Duration,
     hold_off_until: Instant,
@@ -71,6 +76,8 @@ impl Node {
                     election: if grouped { Election::in_group() } else { Election::new() },
                     service: Service::new(router),
                     link_up: false,
+                    interface: InterfaceState::Ready { source: own.source_address },
+                    guard: Guard::new(now),
                     startup_until: now + own.startup_delay,
                     hold_off: Duration::ZERO,
                     hold_off_until: now,
@@ -106,6 +113,13 @@ impl Node {
                     router.link_up = up;
                 }
             }
+            Input::Interface { router, state } => self.handle_interface(router, state),
+            Input::HardwareAddressChanged { router } => {
+                if let Some(router) = self.routers.get_mut(router.0) {
+                    router.service.announce_anew(now);
+                }
+            }
+            Input::Addresses { router, local, missing } => self.handle_addresses(router, local, missing),
             Input::Server(report) => self.handle_server(now, report),
             Input::Done { ticket, result } => self.handle_done(now, ticket, result.as_ref().map(|&()| ())),
             Input::Shutdown => self.shutting_down = true,
@@ -139,10 +153,14 @@ impl Node {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let routers = self.routers.iter().flat_map(|router| {
-            let waits = [router.startup_until, router.hold_off_until];
-            let hindered = matches!(router.hindrance, Some(Reason::StartupDelay | Reason::TakeoverFailed));
+            let waits = [router.startup_until, router.hold_off_until, router.guard.contested_until];
+            let hindered = matches!(
+                router.hindrance,
+                Some(Reason::StartupDelay | Reason::TakeoverFailed | Reason::AddressContested)
+            );
             let candidacy = hindered.then(|| waits.into_iter().max()).flatten();
-            [router.election.poll_timeout(), router.service.poll_timeout(), candidacy]
+            let strays = if router.service.may_hold_addresses() { None } else { router.guard.poll_timeout() };
+            [router.election.poll_timeout(), router.service.poll_timeout(), candidacy, strays]
         });
         routers.flatten().min()
     }
@@ -161,12 +179,23 @@ impl Node {
                 }
             },
             lease_remaining: router.election.lease_until().map(|until| until.saturating_since(now)),
+            addresses_restored: router.guard.restored,
         });
         Snapshot {
             routers: routers.collect(),
             server: self.health.state(),
             standing: self.eligibility.standing().cloned(),
             eligible: self.parameters.server.as_ref().map(|own| self.eligibility.verdict(own)),
+        }
+    }
+
+    fn handle_interface(&mut self, id: RouterId, state: InterfaceState) {
+        let (Some(router), Some(own)) = (self.routers.get_mut(id.0), self.parameters.routers.get_mut(id.0)) else {
+            return;
+        };
+        router.interface = state;
+        if let InterfaceState::Ready { source } = state {
+            own.source_address = source;
         }
     }
 
@@ -227,6 +256,7 @@ impl Node {
     fn handle_done(&mut self, now: Instant, ticket: Ticket, result: Result<(), &StepFailure>) {
         for index in 0..self.routers.len() {
             let own = &self.parameters.routers[index];
+            self.routers[index].guard.handle_done(ticket);
             let progress = self.routers[index].service.handle_done(now, ticket, result, own, &mut self.effects);
             self.follow(now, index, progress);
         }
@@ -289,6 +319,8 @@ impl Node {
                 router.hold_off = Duration::ZERO;
                 self.resume_receiving();
             }
+            Progress::Restored => router.guard.handle_restored(),
+            Progress::NotRestored { detail } => router.guard.give_up(now, &detail),
             Progress::Yielded => router.election.stop_if_active(),
             Progress::Failed { detail } => {
                 router.hold_off = (router.hold_off * 2).clamp(HOLD_OFF, HOLD_OFF_MAX);
@@ -319,6 +351,7 @@ impl Node {
 
     /// Brings every router in line with what the host can do now.
     fn settle(&mut self, now: Instant) {
+        self.guard_addresses(now);
         for index in 0..self.routers.len() {
             let hindrance = self.hindrance(now, index);
             let own = &self.parameters.routers[index];
@@ -353,10 +386,16 @@ impl Node {
         if self.shutting_down {
             return Some(Reason::Shutdown);
         }
-        if !router.link_up {
-            return Some(Reason::LinkDown);
+        match router.interface {
+            InterfaceState::Missing => return Some(Reason::InterfaceMissing),
+            _ if !router.link_up => return Some(Reason::LinkDown),
+            InterfaceState::NoSource => return Some(Reason::SourceAddressMissing),
+            InterfaceState::Unusable => return Some(Reason::InterfaceUnusable),
+            InterfaceState::Ready { .. } => {}
         }
-        if self.is_grouped() && self.routers.iter().any(|router| !router.link_up) {
+        let hinders_group = |other: &Router| !other.can_carry() || other.guard.is_contested(now);
+        let alone = !self.is_grouped() || router.guard.is_contested(now);
+        if !alone && self.routers.iter().any(hinders_group) {
             return Some(Reason::GroupHindered);
         }
         if let Some(own) = &self.parameters.server {
@@ -370,6 +409,9 @@ impl Node {
             if !active && let Err(reason) = self.eligibility.verdict(own) {
                 return Some(reason);
             }
+        }
+        if router.guard.is_contested(now) {
+            return Some(Reason::AddressContested);
         }
         if active {
             return None;
@@ -386,12 +428,14 @@ impl Node {
         let evidence_at = if server_failed { self.server_evidence_at } else { now };
         let order = if server_failed {
             YieldOrder::RemoveOnly
-        } else if reason == Reason::LinkDown {
+        } else if is_cut_off(reason) {
             YieldOrder::RemoveThenFence
         } else {
             YieldOrder::FenceThenRemove
         };
-        let departure = Departure { at: now, evidence_at, reason, to: StateName::Initialize, detail: None };
+        let contested = reason == Reason::AddressContested;
+        let detail = contested.then(|| self.routers[index].guard.take_contest()).flatten();
+        let departure = Departure { at: now, evidence_at, reason, to: StateName::Initialize, detail };
         self.yield_up(index, departure, order);
     }
 
@@ -420,4 +464,19 @@ impl Node {
             detail: None,
         }));
     }
+}
+
+impl Router {
+    /// Whether advertisements and clients can come and go.
+    fn can_carry(&self) -> bool {
+        self.link_up && matches!(self.interface, InterfaceState::Ready { .. })
+    }
+}
+
+/// Whether the others can hear nothing of this host, so that one of them may serve at any moment.
+fn is_cut_off(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::LinkDown | Reason::InterfaceMissing | Reason::SourceAddressMissing | Reason::InterfaceUnusable
+    )
 }

@@ -28,4 +28,6 @@ pub struct RouterSnapshot {
     pub active_address: Option<IpAddr>,
     /// How long this host may serve without another advertisement; `None` unless Active.
     pub lease_remaining: Option<Duration>,
+    /// How many addresses were put back that somebody else had removed.
+    pub addresses_restored: u64,
 }

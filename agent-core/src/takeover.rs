@@ -1,3 +1,4 @@
+use core::net::IpAddr;
 use core::time::Duration;
 
 use agent_wire::Priority;
@@ -128,6 +129,12 @@ pub(crate) enum Progress {
     Failed {
         detail: String,
     },
+    /// What somebody else removed is local again.
+    Restored,
+    /// What somebody else removed cannot be made local.
+    NotRestored {
+        detail: String,
+    },
 }
 
 impl Service {
@@ -145,6 +152,37 @@ impl Service {
 
     pub(crate) fn is_yielding(&self) -> bool {
         matches!(self.state, State::Yielding(_))
+    }
+
+    /// Whether the addresses may be local, or are just being removed.
+    pub(crate) fn may_hold_addresses(&self) -> bool {
+        match &self.state {
+            State::Idle => false,
+            State::TakingOver(takeover) => matches!(takeover.step, TakeoverStep::AddingAddresses(_)),
+            State::Serving(_) => true,
+            State::Yielding(yielding) => match yielding.step {
+                YieldStep::Removing(_) => true,
+                YieldStep::Fencing(_) => yielding.order == YieldOrder::FenceThenRemove,
+            },
+        }
+    }
+
+    /// Whether addresses that are missing were removed by somebody else, and are not being put back already.
+    pub(crate) fn can_restore(&self) -> bool {
+        matches!(&self.state, State::Serving(serving) if !serving.is_restoring())
+    }
+
+    pub(crate) fn restore(&mut self, addresses: Vec<IpAddr>, effects: &mut Effects) {
+        if let State::Serving(serving) = &mut self.state {
+            serving.restore(self.router, addresses, effects);
+        }
+    }
+
+    /// Tells the neighbours anew, on the whole schedule.
+    pub(crate) fn announce_anew(&mut self, now: Instant) {
+        if let State::Serving(serving) = &mut self.state {
+            serving.announce_anew(now);
+        }
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
@@ -239,10 +277,7 @@ impl Service {
                     Err(failure) => Progress::Failed { detail: failure.0.clone() },
                 }
             }
-            State::Serving(serving) => {
-                serving.handle_done(now, done, result, effects);
-                Progress::Nothing
-            }
+            State::Serving(serving) => serving.handle_done(now, done, result, effects),
             State::Yielding(yielding) => {
                 if yielding.step.ticket() != done {
                     return Progress::Nothing;

@@ -67,6 +67,14 @@ pub enum Reason {
     /// The lease ran out before an advertisement could be sent: the node slept or could not send.
     LeaseExpired,
     LinkDown,
+    /// There is no interface of the configured name.
+    InterfaceMissing,
+    /// The interface has no address to advertise from.
+    SourceAddressMissing,
+    /// The sockets or the datapath cannot be opened on the interface.
+    InterfaceUnusable,
+    /// Somebody else removes a virtual address again and again, or it cannot be put back.
+    AddressContested,
     /// Another virtual router of this host, which has to be Active together with this one, was deposed.
     GroupDeposed,
     /// Another virtual router of this host, which has to be Active together with this one, cannot be.
@@ -111,6 +119,12 @@ impl Reason {
             Self::HigherPriority => ("higher_priority", "a router that goes before this one is Active"),
             Self::LeaseExpired => ("lease_expired", "no advertisement could be sent within the lease"),
             Self::LinkDown => ("link_down", "the interface cannot carry traffic"),
+            Self::InterfaceMissing => ("interface_missing", "the interface does not exist"),
+            Self::SourceAddressMissing => {
+                ("source_address_missing", "the interface does not have the address that advertisements come from")
+            }
+            Self::InterfaceUnusable => ("interface_unusable", "the interface cannot be opened yet"),
+            Self::AddressContested => ("address_contested", "another program keeps removing a virtual address"),
             Self::GroupDeposed => ("group_deposed", "another virtual router of this host was deposed"),
             Self::GroupHindered => ("group_hindered", "another virtual router of this host cannot be Active"),
             Self::ServerDied => ("server_died", "the process of the database server has ended"),

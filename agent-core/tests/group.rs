@@ -93,6 +93,8 @@ impl Host {
                 }
                 Action::AddAddresses { ticket, .. }
                 | Action::RemoveAddresses { ticket, .. }
+                | Action::RestoreAddresses { ticket, .. }
+                | Action::RemoveStrays { ticket, .. }
                 | Action::Announce { ticket, .. }
                 | Action::StopReceiving { ticket, .. }
                 | Action::Drain { ticket }
@@ -218,4 +220,19 @@ fn with_both_servers_writable_each_router_goes_its_own_way() {
         host.hear(V4, 100);
     }
     assert_eq!(host.states(), [StateName::Backup, StateName::Active]);
+}
+
+#[test]
+fn an_address_of_one_family_that_is_contested_takes_the_other_along() {
+    let mut host = Host::active();
+    for _ in 0..5 {
+        host.give(Input::Addresses { router: V6, local: vec![], missing: vec![OWN_V6] });
+    }
+    host.wait(1);
+    assert_eq!(host.states(), [StateName::Initialize; 2]);
+    assert!(host.reports.contains(&(0, StateName::Initialize, Reason::GroupHindered)), "{:?}", host.reports);
+    assert!(host.reports.contains(&(1, StateName::Initialize, Reason::AddressContested)), "{:?}", host.reports);
+    host.give(Input::Addresses { router: V6, local: vec![], missing: vec![] });
+    host.wait(10_000);
+    assert_eq!(host.states(), [StateName::Backup; 2]);
 }

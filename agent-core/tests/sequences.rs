@@ -10,6 +10,9 @@ use agent_core::{
 use agent_wire::vrrp::Version;
 use agent_wire::{Priority, Vrid};
 
+#[path = "sequences/addresses.rs"]
+mod addresses;
+
 const OWN: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 11));
 const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 12));
 const ROUTER: RouterId = RouterId(0);
@@ -129,6 +132,10 @@ impl Driver {
                 Action::RenewAddresses { .. } => ("renew".to_owned(), None),
                 Action::RemoveAddresses { ticket, .. } => ("remove".to_owned(), Some(ticket)),
                 Action::Announce { ticket, .. } => ("announce".to_owned(), Some(ticket)),
+                Action::RestoreAddresses { ticket, addresses, .. } => (format!("restore {addresses:?}"), Some(ticket)),
+                Action::RemoveStrays { ticket, addresses, .. } => {
+                    (format!("remove strays {addresses:?}"), Some(ticket))
+                }
                 Action::StopReceiving { ticket, .. } => ("stop receiving".to_owned(), Some(ticket)),
                 Action::Drain { ticket } => ("drain".to_owned(), Some(ticket)),
                 Action::OpenServer { ticket } => ("open".to_owned(), Some(ticket)),

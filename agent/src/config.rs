@@ -7,7 +7,7 @@ mod other_sections;
 mod problem;
 mod virtual_router;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -256,20 +256,11 @@ impl Config {
         }
     }
 
-    /// What the decisions need; `primary_address` finds the source of a router that names none.
-    pub fn parameters<E>(
-        &self,
-        mut primary_address: impl FnMut(&VirtualRouter) -> Result<IpAddr, E>,
-    ) -> Result<Parameters, E> {
-        let routers = self.virtual_routers.iter().map(|router| {
-            let source_address = match router.source_address {
-                Some(address) => address,
-                None => primary_address(router)?,
-            };
-            Ok(router.parameters(source_address))
-        });
-        let server = self.mysql.as_ref().map(Mysql::parameters);
-        Ok(Parameters { routers: routers.collect::<Result<_, E>>()?, server })
+    /// What the decisions need; the source of a router that names none is unspecified until its interface is known.
+    #[must_use]
+    pub fn parameters(&self) -> Parameters {
+        let routers = self.virtual_routers.iter().map(VirtualRouter::parameters);
+        Parameters { routers: routers.collect(), server: self.mysql.as_ref().map(Mysql::parameters) }
     }
 
     /// Settings that are valid but that this version does not act on, one sentence per section.
@@ -326,14 +317,16 @@ impl VirtualRouter {
         self.addresses.iter().any(|address| address.address.is_ipv6())
     }
 
-    fn parameters(&self, source_address: IpAddr) -> RouterParameters {
+    fn parameters(&self) -> RouterParameters {
+        let v6 = self.addresses.first().is_some_and(|own| own.address.is_ipv6());
+        let unspecified = if v6 { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
         RouterParameters {
             name: self.name.clone(),
             vrid: self.vrid,
             version: self.version,
             priority: self.priority,
             advertisement_interval: self.advertisement_interval,
-            source_address,
+            source_address: self.source_address.unwrap_or(unspecified),
             sole_peer: match self.peers.as_slice() {
                 [peer] => Some(*peer),
                 [] | [_, _, ..] => None,

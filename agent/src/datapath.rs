@@ -68,6 +68,7 @@ impl Mode {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Router {
     pub interface: String,
+    /// 0: the interface is not there, and nothing is opened for the router.
     pub ifindex: u32,
     pub vrid: Vrid,
     pub version: Version,
@@ -166,6 +167,20 @@ pub struct Datapath {
     fallback_reason: Option<String>,
     pending: VecDeque<Advert>,
     refused: Counters,
+    gates: Vec<Position>,
+    choice: Choice,
+    pin_dir: PathBuf,
+}
+
+/// Where the gate of a router stands, and until when it may serve.
+#[derive(Clone, Copy, Debug)]
+struct Position {
+    gate: Gate,
+    lease_until: Instant,
+}
+
+impl Position {
+    const SHUT: Self = Self { gate: Gate::Refuse, lease_until: Instant::from_nanos(0) };
 }
 
 impl Datapath {
@@ -176,14 +191,45 @@ impl Datapath {
     /// attached is never replaced: the next mode is tried, and the reason kept.
     pub fn open(settings: Settings) -> Result<Self, Error> {
         let Settings { choice, routers, pin_dir } = settings;
-        let receivers = routers.iter().enumerate().map(|(index, router)| Receiver::open(RouterId(index), router));
-        let receivers = receivers.collect::<Result<Vec<_>, _>>()?;
-        let (program, fallback_reason) = attach(choice, &routers, &pin_dir)?;
-        if let Some(reason) = &fallback_reason {
-            tracing::warn!(reason, mode = mode_of(program.as_ref()).as_str(), "the datapath is not the best one");
-        }
+        let receivers = open_receivers(&routers)?;
+        let gates = vec![Position::SHUT; routers.len()];
+        let (program, fallback_reason) = attach(choice, &routers, &gates, &pin_dir)?;
+        warn_of(fallback_reason.as_deref(), program.as_ref());
         let (pending, refused) = (VecDeque::new(), Counters::default());
-        Ok(Self { routers, receivers, program, fallback_reason, pending, refused })
+        Ok(Self { routers, receivers, program, fallback_reason, pending, refused, gates, choice, pin_dir })
+    }
+
+    /// Opens everything anew for routers of which some have another interface or source now; their number and order
+    /// stay. The gates of the others stay where they are, without a shut moment.
+    ///
+    /// After an error there is no gate any more, which [`Self::fallback_reason`] says; it is to be tried again, perhaps
+    /// without the router that stands in the way.
+    pub fn reopen(&mut self, routers: Vec<Router>) -> Result<(), Error> {
+        for ((before, router), position) in self.routers.iter().zip(&routers).zip(&mut self.gates) {
+            if before.ifindex != router.ifindex {
+                *position = Position::SHUT;
+            }
+        }
+        self.routers = routers;
+        self.receivers = open_receivers(&self.routers)?;
+        // The ring has one reader.
+        if let Some(program) = &mut self.program {
+            let mut seen = Vec::new();
+            program.drain(&mut seen);
+            self.pending.extend(seen);
+        }
+        self.program = None;
+        match attach(self.choice, &self.routers, &self.gates, &self.pin_dir) {
+            Ok((program, fallback_reason)) => {
+                warn_of(fallback_reason.as_deref(), program.as_ref());
+                (self.program, self.fallback_reason) = (program, fallback_reason);
+                Ok(())
+            }
+            Err(error) => {
+                self.fallback_reason = Some(chain(&error));
+                Err(error)
+            }
+        }
     }
 
     /// The next advertisement that passed all checks; safe to cancel.
@@ -206,12 +252,18 @@ impl Datapath {
 
     /// Moves the gate of all addresses of a router; without XDP there is none to move.
     pub fn set_gate(&mut self, router: RouterId, gate: Gate) -> Result<(), Error> {
+        if let Some(position) = self.gates.get_mut(router.0) {
+            position.gate = gate;
+        }
         let Some(program) = &mut self.program else { return Ok(()) };
         self.routers.get(router.0).map_or(Ok(()), |settings| program.set_gate(router, settings, gate))
     }
 
     /// Lets the gate of a router serve until then, if it is at [`Gate::Serve`].
     pub fn renew_lease(&mut self, router: RouterId, until: Instant) -> Result<(), Error> {
+        if let Some(position) = self.gates.get_mut(router.0) {
+            position.lease_until = until;
+        }
         self.program.as_mut().map_or(Ok(()), |program| program.renew_lease(router, until))
     }
 
@@ -254,7 +306,8 @@ impl Datapath {
             program.drain(&mut seen);
             self.pending.extend(seen);
         }
-        for (receiver, router) in self.receivers.iter_mut().zip(&self.routers) {
+        for receiver in &mut self.receivers {
+            let Some(router) = self.routers.get(receiver.id().0) else { continue };
             while let Some(received) = receiver.receive(router)? {
                 match received {
                     Ok(advert) => {
@@ -295,8 +348,25 @@ fn mode_of(program: Option<&Program>) -> Mode {
     program.map_or(Mode::Socket, Program::mode)
 }
 
+/// Those of the routers whose interface is there.
+fn open_receivers(routers: &[Router]) -> Result<Vec<Receiver>, Error> {
+    let here = routers.iter().enumerate().filter(|(_, router)| router.ifindex != 0);
+    here.map(|(index, router)| Receiver::open(RouterId(index), router)).collect()
+}
+
+fn warn_of(fallback_reason: Option<&str>, program: Option<&Program>) {
+    if let Some(reason) = fallback_reason {
+        tracing::warn!(reason, mode = mode_of(program).as_str(), "the datapath is not the best one");
+    }
+}
+
 /// Attaches the program in the best mode of the choice; gives the reason where that is not the best there is.
-fn attach(choice: Choice, routers: &[Router], pin_dir: &Path) -> Result<(Option<Program>, Option<String>), Error> {
+fn attach(
+    choice: Choice,
+    routers: &[Router],
+    gates: &[Position],
+    pin_dir: &Path,
+) -> Result<(Option<Program>, Option<String>), Error> {
     let modes: &[Mode] = match choice {
         Choice::Auto => &[Mode::Native, Mode::Generic],
         Choice::Only(Mode::Native) => &[Mode::Native],
@@ -309,7 +379,7 @@ fn attach(choice: Choice, routers: &[Router], pin_dir: &Path) -> Result<(Option<
     };
     let mut reasons = Vec::new();
     for &mode in modes {
-        match Program::attach(mode, routers, pin_dir) {
+        match Program::attach(mode, routers, gates, pin_dir) {
             Ok(program) => {
                 let reason = (!reasons.is_empty()).then(|| reasons.join("; "));
                 return Ok((Some(program), reason));

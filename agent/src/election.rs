@@ -7,23 +7,27 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use agent_core::{
-    Action, Advert, Input, Instant, Node, Parameters, RouterId, Snapshot, StepFailure, Ticket, Transition,
+    Action, Advert, Input, Instant, InterfaceState, Node, Parameters, RouterId, Snapshot, StepFailure, Transition,
 };
 use agent_wire::vrrp::{LONGEST, Outgoing, encode};
 use agent_wire::{ChecksumForm, Priority};
 use tokio::sync::{mpsc, watch};
 
-use crate::advert_socket::{AdvertSocket, Route};
 use crate::announce::Announcer;
-use crate::authentication::{Authentication, Signer};
+use crate::authentication::Authentication;
 use crate::causes::chain;
 use crate::clock::{self, Alarm};
 use crate::datapath::{self, Datapath};
 use crate::lateness::Lateness;
-use crate::link::{Interface, LinkEvent, LinkWatch};
 use crate::mysql;
 use crate::unheard::Unheard;
-use crate::vip::{Vip, Vips, promote_secondaries};
+use crate::vip::Vips;
+
+mod addresses;
+mod wires;
+
+use addresses::{VipJob, VipQueue};
+use wires::Wires;
 
 /// How often the status is renewed while nothing happens.
 const VIEW_EVERY: Duration = Duration::from_millis(200);
@@ -40,6 +44,8 @@ pub struct Settings {
 #[derive(Clone, Debug)]
 pub struct RouterSettings {
     pub interface: String,
+    /// Where advertisements come from; `None`: the primary address of the interface.
+    pub source: Option<IpAddr>,
     /// Empty: multicast.
     pub peers: Vec<IpAddr>,
     /// The virtual addresses with the length of their prefix.
@@ -117,11 +123,10 @@ impl View {
 struct Election {
     node: Node,
     settings: Settings,
-    wires: Vec<Wire>,
+    wires: Wires,
     datapath: Datapath,
     vips: VipQueue,
     announcer: Announcer,
-    links: LinkWatch,
     alarm: Alarm,
     channels: Channels,
     counts: Vec<AdvertCounts>,
@@ -134,67 +139,28 @@ struct Election {
     finished: bool,
 }
 
-/// One router's way out.
-struct Wire {
-    interface: Interface,
-    socket: AdvertSocket,
-    signer: Option<Signer>,
-    vips: Vec<Vip>,
-    /// The addresses of `vips`, as an advertisement lists them.
-    addresses: Vec<IpAddr>,
-}
-
-/// Changes of addresses, carried out one after the other.
-struct VipQueue {
-    jobs: mpsc::UnboundedSender<VipJob>,
-    done: mpsc::UnboundedReceiver<Input>,
-}
-
-enum VipJob {
-    Add(Ticket, Vec<Vip>),
-    Renew(Vec<Vip>),
-    Remove(Ticket, Vec<Vip>),
-}
-
 /// Runs the election until the core has handed over; on a current-thread runtime with a `LocalSet`.
 pub async fn run(settings: Settings, channels: Channels) -> anyhow::Result<()> {
     let vips = Vips::open()?;
-    let mut wires = Vec::new();
-    for (own, parameters) in settings.routers.iter().zip(&settings.parameters.routers) {
-        let interface = Interface::read(&own.interface)?;
-        promote_secondaries(&own.interface)?;
-        let route = Route {
-            interface: own.interface.clone(),
-            ifindex: interface.index,
-            source: parameters.source_address,
-            peers: own.peers.clone(),
-        };
-        let socket = AdvertSocket::open(&route)?;
-        let ifindex = interface.index;
-        let vips = own.addresses.iter().map(|&(address, prefix)| Vip { ifindex, address, prefix }).collect();
-        let addresses = own.addresses.iter().map(|&(address, _)| address).collect();
-        let signer = own.authentication.signer(parameters.advertisement_interval);
-        wires.push(Wire { interface, socket, signer, vips, addresses });
-    }
+    let (wires, datapath) = Wires::open(&settings)?;
+    let mut settings = settings;
+    wires.fill(&mut settings.parameters);
     // What an earlier life of the agent left behind is not this one's to serve.
-    for wire in &wires {
-        vips.remove(&wire.vips).await?;
+    let count = settings.routers.len();
+    for router in (0..count).map(RouterId) {
+        vips.remove(&wires.vips(router)).await?;
     }
-    let interfaces: Vec<_> = wires.iter().map(|wire: &Wire| wire.interface.index).collect();
-    for vip in vips.remove_leftover(&interfaces).await? {
+    for vip in vips.remove_leftover(&wires.indices()).await? {
         let text = format!("removed {}/{}, which an agent before this one had left behind", vip.address, vip.prefix);
         drop(channels.events.send(Event::Trouble(text)));
     }
-    let datapath = Datapath::open(settings.datapath.clone())?;
     let now = clock::now();
-    let count = wires.len();
     let mut election = Election {
         node: Node::new(now, settings.parameters.clone()),
         wires,
         datapath,
         vips: VipQueue::start(vips, channels.events.clone()),
         announcer: Announcer::new(),
-        links: LinkWatch::open()?,
         alarm: Alarm::new()?,
         channels,
         counts: vec![AdvertCounts::default(); count],
@@ -212,26 +178,21 @@ pub async fn run(settings: Settings, channels: Channels) -> anyhow::Result<()> {
 
 impl Election {
     async fn drive(&mut self) -> anyhow::Result<()> {
-        let mut adverts = Vec::new();
-        for index in 0..self.wires.len() {
-            let up = self.wires[index].interface.up;
-            self.node.handle_input(clock::now(), Input::Link { router: RouterId(index), up });
-        }
+        let (mut adverts, mut inputs) = (Vec::new(), Vec::new());
         loop {
-            self.turn(&mut adverts)?;
+            self.turn(&mut adverts, &mut inputs)?;
             if self.finished {
                 return Ok(());
             }
             let wake_at = self.wake_at();
             self.alarm.set(Some(wake_at))?;
             let mut other = None;
-            let mut link = None;
             tokio::select! {
                 biased;
                 advert = self.datapath.next_advert() => adverts.push(advert?),
                 input = self.vips.done.recv() => other = input,
                 input = self.channels.inputs.recv() => other = Some(input.unwrap_or(Input::Shutdown)),
-                event = self.links.next() => link = Some(event?),
+                news = self.wires.interfaces.ready() => news?,
                 fired = self.alarm.fired() => {
                     fired?;
                     self.late.note(clock::now().saturating_since(wake_at));
@@ -239,28 +200,19 @@ impl Election {
             }
             // An advertisement that has arrived goes before any other news.
             self.take_adverts(&mut adverts)?;
-            if let Some(input) = other {
-                self.node.handle_input(clock::now(), input);
-            }
-            if let Some(event) = link {
-                self.take_link_event(&event);
-            }
-        }
-    }
-
-    fn take_link_event(&mut self, event: &LinkEvent) {
-        for (index, wire) in self.wires.iter_mut().enumerate() {
-            if wire.interface.index == event.index {
-                wire.interface.up = event.up;
-                self.node.handle_input(clock::now(), Input::Link { router: RouterId(index), up: event.up });
-            }
+            inputs.extend(other);
         }
     }
 
     /// One turn of the driver's contract: all inputs, then the deadlines, then the actions.
-    fn turn(&mut self, adverts: &mut Vec<Advert>) -> anyhow::Result<()> {
+    fn turn(&mut self, adverts: &mut Vec<Advert>, inputs: &mut Vec<Input>) -> anyhow::Result<()> {
         self.take_adverts(adverts)?;
         while let Ok(input) = self.vips.done.try_recv() {
+            inputs.push(input);
+        }
+        // The kernel tells of a change of addresses before it answers the request for it, so its news comes first.
+        self.follow_interfaces()?;
+        for input in inputs.drain(..) {
             self.node.handle_input(clock::now(), input);
         }
         while let Ok(input) = self.channels.inputs.try_recv() {
@@ -276,6 +228,22 @@ impl Election {
         if reported || now.saturating_since(self.viewed_at) >= VIEW_EVERY {
             self.viewed_at = now;
             self.show(now);
+        }
+        Ok(())
+    }
+
+    fn follow_interfaces(&mut self) -> anyhow::Result<()> {
+        let now = clock::now();
+        let mut troubles = Vec::new();
+        let inputs = self.wires.follow(now, &mut self.datapath, &mut troubles)?;
+        for trouble in troubles {
+            self.tell(Event::Trouble(trouble));
+        }
+        for input in inputs {
+            if let Input::Interface { router, state: InterfaceState::Ready { source } } = input {
+                self.settings.parameters.routers[router.0].source_address = source;
+            }
+            self.node.handle_input(now, input);
         }
         Ok(())
     }
@@ -309,14 +277,31 @@ impl Election {
                 self.tell_failure(set);
             }
             Action::AddAddresses { ticket, router } => {
-                self.vips.request(VipJob::Add(ticket, self.wires[router.0].vips.clone()));
+                self.vips.request(VipJob::Add(ticket, self.wires.vips(router)));
             }
-            Action::RenewAddresses { router } => self.vips.request(VipJob::Renew(self.wires[router.0].vips.clone())),
+            Action::RenewAddresses { router } => self.vips.request(VipJob::Renew(self.wires.vips(router))),
             Action::RemoveAddresses { ticket, router } => {
-                self.vips.request(VipJob::Remove(ticket, self.wires[router.0].vips.clone()));
+                self.vips.request(VipJob::Remove(ticket, self.wires.vips(router)));
+            }
+            Action::RestoreAddresses { ticket, router, addresses } => {
+                let name = &self.settings.parameters.routers[router.0].name;
+                self.tell(Event::Trouble(format!(
+                    "virtual router {name:?}: another program removed {}; it is put back",
+                    list(&addresses)
+                )));
+                self.vips.request(VipJob::Add(ticket, self.wires.vips_among(router, &addresses)));
+            }
+            Action::RemoveStrays { ticket, router, addresses } => {
+                let name = &self.settings.parameters.routers[router.0].name;
+                self.tell(Event::Trouble(format!(
+                    "virtual router {name:?}: another program added {} to this host, which does not serve it; it is \
+                     removed",
+                    list(&addresses)
+                )));
+                self.vips.request(VipJob::Remove(ticket, self.wires.strays(router, &addresses)));
             }
             Action::Announce { ticket, router } => {
-                let addresses = self.wires[router.0].vips.iter().map(|vip| (vip.ifindex, vip.address));
+                let addresses = self.wires.vips(router).into_iter().map(|vip| (vip.ifindex, vip.address));
                 let datapath = &mut self.datapath;
                 let faster = |ifindex, mac, list: &[IpAddr]| datapath.announce(router, ifindex, mac, list);
                 let result = self.announcer.announce_by(addresses, faster);
@@ -344,13 +329,15 @@ impl Election {
 
     /// Sends to every destination; the lease is counted from the first that took it.
     fn send_advert(&mut self, router: RouterId, priority: Priority) {
-        let wire = &mut self.wires[router.0];
+        let wire = self.wires.get_mut(router);
+        // Without an interface there is nobody to tell.
+        let Some(socket) = &wire.socket else { return };
         let own = &self.settings.routers[router.0];
         let parameters = &self.settings.parameters.routers[router.0];
         let mut buffer = [0; LONGEST];
         let mut sent_at = None;
         let mut trouble = None;
-        for &destination in wire.socket.destinations() {
+        for &destination in socket.destinations() {
             let outgoing = Outgoing {
                 version: parameters.version,
                 vrid: parameters.vrid,
@@ -368,7 +355,7 @@ impl Election {
                     if let Some(signer) = &mut wire.signer {
                         signer.sign(parameters.source_address, destination, advert, clock::since_1970());
                     }
-                    match wire.socket.send(advert, destination) {
+                    match socket.send(advert, destination) {
                         Ok(at) => sent_at = sent_at.or(Some(at)),
                         Err(error) => trouble = Some(chain(&error)),
                     }
@@ -429,37 +416,6 @@ impl Election {
     }
 }
 
-impl VipQueue {
-    fn start(vips: Vips, events: mpsc::UnboundedSender<Event>) -> Self {
-        let (jobs, mut todo) = mpsc::unbounded_channel();
-        let (finished, done) = mpsc::unbounded_channel();
-        tokio::task::spawn_local(async move {
-            while let Some(job) = todo.recv().await {
-                let (ticket, result) = match job {
-                    VipJob::Add(ticket, addresses) => (Some(ticket), vips.add(&addresses).await),
-                    VipJob::Renew(addresses) => (None, vips.renew(&addresses).await),
-                    VipJob::Remove(ticket, addresses) => (Some(ticket), vips.remove(&addresses).await),
-                };
-                let result = result.map_err(|error| StepFailure(chain(&error)));
-                match (ticket, result) {
-                    (Some(ticket), result) => {
-                        if finished.send(Input::Done { ticket, result }).is_err() {
-                            return;
-                        }
-                    }
-                    (None, Err(failure)) => {
-                        // Nobody listens once the agent ends.
-                        drop(events.send(Event::Trouble(format!("addresses were not renewed: {}", failure.0))));
-                    }
-                    (None, Ok(())) => {}
-                }
-            }
-        });
-        Self { jobs, done }
-    }
-
-    fn request(&self, job: VipJob) {
-        // The task lives as long as its runtime, which this runs on.
-        drop(self.jobs.send(job));
-    }
+fn list(addresses: &[IpAddr]) -> String {
+    addresses.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(", ")
 }

@@ -104,6 +104,7 @@ fn register_routers(registry: &mut Registry, status: &Status) {
     let serving: Family<Labels<1>, Gauge> = Family::default();
     let priority: Family<Labels<1>, Gauge> = Family::default();
     let lease: Family<Labels<1>, Gauge<f64, std::sync::atomic::AtomicU64>> = Family::default();
+    let restored: Family<Labels<1>, Counter> = Family::default();
     let adverts: Family<Labels<3>, Counter> = Family::default();
     for router in &status.virtual_routers {
         let name = [("router", router.name.clone())];
@@ -111,6 +112,7 @@ fn register_routers(registry: &mut Registry, status: &Status) {
         serving.get_or_create(&name).set(i64::from(router.serving));
         priority.get_or_create(&name).set(i64::from(router.effective_priority));
         lease.get_or_create(&name).set(router.lease_remaining_ms.map_or(0.0, seconds));
+        restored.get_or_create(&name).inc_by(router.addresses_restored);
         let count = |direction: &str, result: &str, count: u64| {
             let [(_, router)] = name.clone();
             let labels = [("router", router), ("direction", direction.to_owned()), ("result", result.to_owned())];
@@ -130,6 +132,7 @@ fn register_routers(registry: &mut Registry, status: &Status) {
     registry.register("serving", "1 while this host holds the addresses and its server is open", serving);
     registry.register("effective_priority", "The priority as advertised; 0 while no candidate", priority);
     registry.register("lease_remaining_seconds", "How long this host may still serve; 0 unless Active", lease);
+    registry.register("addresses_restored", "Virtual addresses put back that another program had removed", restored);
     registry.register("adverts", "Advertisements sent and received", adverts);
 }
 

@@ -14,7 +14,6 @@ use crate::authentication::{self, Authentication};
 use crate::config::{Config, DatapathMode, VirtualRouter};
 use crate::datapath::{self, Choice, Mode};
 use crate::election::{self, Channels, Event, RouterSettings, View};
-use crate::link::Interface;
 use crate::metrics::{self, Metrics};
 use crate::mysql;
 use crate::service_manager::{self, ServiceManager};
@@ -165,19 +164,16 @@ fn prefer_this_thread() {
 }
 
 fn settings(config: &Config) -> anyhow::Result<election::Settings> {
-    let mut interfaces = Vec::new();
-    for router in &config.virtual_routers {
-        interfaces.push(Interface::read(&router.interface)?);
-    }
-    let parameters = config.parameters(primary_address)?;
+    // The election finds the source of a router that names none, and finds it anew when it changes.
+    let parameters = config.parameters();
     let mut routers = Vec::new();
     let mut reception = Vec::new();
-    for ((router, interface), own) in config.virtual_routers.iter().zip(&interfaces).zip(&parameters.routers) {
+    for (router, own) in config.virtual_routers.iter().zip(&parameters.routers) {
         let authentication = authentication(router)?;
         let addresses: Vec<(IpAddr, u8)> = router.addresses.iter().map(|own| (own.address, own.prefix)).collect();
         reception.push(datapath::Router {
             interface: router.interface.clone(),
-            ifindex: interface.index,
+            ifindex: 0,
             vrid: router.vrid,
             version: router.version,
             source: own.source_address,
@@ -188,6 +184,7 @@ fn settings(config: &Config) -> anyhow::Result<election::Settings> {
         });
         routers.push(RouterSettings {
             interface: router.interface.clone(),
+            source: router.source_address,
             peers: router.peers.clone(),
             addresses,
             checksum_form: router.checksum_form,
@@ -202,17 +199,6 @@ fn settings(config: &Config) -> anyhow::Result<election::Settings> {
     };
     let datapath = datapath::Settings { choice, routers: reception, pin_dir: config.control.pin_dir.clone() };
     Ok(election::Settings { parameters, routers, datapath })
-}
-
-fn primary_address(router: &VirtualRouter) -> anyhow::Result<IpAddr> {
-    let virtual_addresses: Vec<IpAddr> = router.addresses.iter().map(|own| own.address).collect();
-    Interface::read(&router.interface)?.primary_address(&virtual_addresses).with_context(|| {
-        format!(
-            "interface {} has no address of its own to advertise from: give it one, or set source_address of virtual \
-             router {:?}",
-            router.interface, router.name
-        )
-    })
 }
 
 fn authentication(router: &VirtualRouter) -> Result<Authentication, authentication::Error> {
@@ -333,6 +319,7 @@ fn assemble(
             active_address: seen.active_address.map(|address| address.to_string()),
             advertisement_interval_ms: millis(router.advertisement_interval),
             lease_remaining_ms: seen.lease_remaining.map(millis),
+            addresses_restored: seen.addresses_restored,
             adverts: status::AdvertCounts { sent: counts.sent, received: counts.received, refused: refused.clone() },
             hindrance: seen.hindrance.map(|reason| reason.as_str().to_owned()),
             hindrance_text: seen.hindrance.map(|reason| reason.sentence().to_owned()),

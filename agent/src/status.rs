@@ -66,6 +66,9 @@ pub struct RouterStatus {
     pub advertisement_interval_ms: u64,
     /// How long this host may serve without another advertisement; `None` unless it is Active.
     pub lease_remaining_ms: Option<u64>,
+    /// How many virtual addresses were put back that another program had removed.
+    #[serde(default)]
+    pub addresses_restored: u64,
     pub adverts: AdvertCounts,
     /// Why the router is no candidate, as a stable word.
     #[serde(default)]
@@ -199,6 +202,7 @@ pub(crate) fn example() -> Status {
             active_address: Some("192.168.73.141".to_owned()),
             advertisement_interval_ms: 100,
             lease_remaining_ms: Some(271),
+            addresses_restored: 0,
             adverts: AdvertCounts {
                 sent: 12,
                 received: 1,

@@ -4,9 +4,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use agent_core::{
-    Action, Advert, Death, Doubt, Fault, Gate, Input, Instant, Node, Parameters, Probe, ProbeOutcome, Receiver,
-    Replication, RouterId, RouterParameters, ServerParameters, ServerReport, Standing, StateName, StepFailure, Ticket,
-    Writers,
+    Action, Advert, Death, Doubt, Fault, Gate, Input, Instant, InterfaceState, Node, Parameters, Probe, ProbeOutcome,
+    Receiver, Replication, RouterId, RouterParameters, ServerParameters, ServerReport, Standing, StateName,
+    StepFailure, Ticket, Writers,
 };
 use agent_wire::vrrp::Version;
 use agent_wire::{Priority, Vrid};
@@ -91,7 +91,7 @@ impl Run {
 
     fn step(&mut self, word: u8, value: u8, more: u8) {
         let router = RouterId(usize::from(more) % self.parameters.routers.len());
-        let input = match word % 12 {
+        let input = match word % 13 {
             0 => return self.sleep(Duration::from_millis(u64::from(value))),
             1 => return self.sleep(Duration::from_secs(u64::from(value))),
             2 => {
@@ -112,6 +112,7 @@ impl Run {
                 };
                 Input::Done { ticket, result }
             }
+            11 => address_care(router, value),
             _ if value == 255 => Input::Shutdown,
             _ => Input::Server(ServerReport::Died(Death::ProcessExited)),
         };
@@ -192,12 +193,14 @@ impl Run {
                 assert!(until > self.now && until <= most, "a lease until {until:?} at {:?}", self.now);
             }
             Action::SetGate { router, gate } => self.gates[router.0] = gate,
-            Action::AddAddresses { ticket, router } | Action::Announce { ticket, router } => {
+            Action::AddAddresses { ticket, router }
+            | Action::RestoreAddresses { ticket, router, .. }
+            | Action::Announce { ticket, router } => {
                 assert_eq!(self.gates[router.0], Gate::Serve, "an address behind a closed gate");
                 self.ask(ticket);
             }
             Action::RenewAddresses { router } => assert_eq!(self.gates[router.0], Gate::Serve),
-            Action::RemoveAddresses { ticket, router } => {
+            Action::RemoveAddresses { ticket, router } | Action::RemoveStrays { ticket, router, .. } => {
                 assert_eq!(self.gates[router.0], Gate::Refuse, "an address goes behind an open gate");
                 self.ask(ticket);
             }
@@ -224,6 +227,28 @@ impl Run {
 fn peer(index: u8) -> IpAddr {
     // Two before and two after the own address; the last has the highest bit.
     IpAddr::V4(Ipv4Addr::new([192, 10, 192, 224][usize::from(index)], 0, 2, 12 - index))
+}
+
+/// What others do to the interface and the addresses of a router.
+fn address_care(router: RouterId, value: u8) -> Input {
+    let vip = |bit: u8, last: u8| (value & bit != 0).then_some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, last)));
+    match value >> 6 {
+        0 => {
+            let state = [
+                InterfaceState::Ready { source: peer(value >> 2 & 3) },
+                InterfaceState::Missing,
+                InterfaceState::NoSource,
+                InterfaceState::Unusable,
+            ];
+            Input::Interface { router, state: state[usize::from(value & 3)] }
+        }
+        1 => Input::HardwareAddressChanged { router },
+        _ => {
+            let local = [vip(1, 150), vip(2, 151)].into_iter().flatten().collect();
+            let missing = [vip(4, 150), vip(8, 151)].into_iter().flatten().collect();
+            Input::Addresses { router, local, missing }
+        }
+    }
 }
 
 fn probe(value: u8) -> Input {

@@ -1,5 +1,7 @@
+use core::net::IpAddr;
 use core::time::Duration;
 
+use super::Progress;
 use crate::action::Action;
 use crate::effects::Effects;
 use crate::input::{RouterId, StepFailure, Ticket};
@@ -25,6 +27,8 @@ pub(super) struct Serving {
     rival_until: Option<Instant>,
     /// The takeover that is reported when its first announcement is out.
     report: Option<(Ticket, Transition)>,
+    /// Addresses that somebody else removed are being put back.
+    restoring: Option<Ticket>,
 }
 
 impl Serving {
@@ -40,6 +44,7 @@ impl Serving {
             announce_at: now,
             rival_until: None,
             report: Some((ticket, takeover)),
+            restoring: None,
         };
         serving.schedule_next_announcement(now, own);
         serving
@@ -72,12 +77,37 @@ impl Serving {
         done: Ticket,
         result: Result<(), &StepFailure>,
         effects: &mut Effects,
-    ) {
+    ) -> Progress {
         if let Some((_, mut transition)) = self.report.take_if(|(ticket, _)| *ticket == done) {
             transition.phases.announce = now.saturating_since(self.since);
             transition.detail = result.err().map(|failure| failure.0.clone());
             effects.push(Action::Report(transition));
         }
+        if self.restoring.take_if(|ticket| *ticket == done).is_none() {
+            return Progress::Nothing;
+        }
+        match result {
+            Ok(()) => {
+                self.announce_anew(now);
+                Progress::Restored
+            }
+            Err(failure) => Progress::NotRestored { detail: failure.0.clone() },
+        }
+    }
+
+    pub(super) fn is_restoring(&self) -> bool {
+        self.restoring.is_some()
+    }
+
+    pub(super) fn restore(&mut self, router: RouterId, addresses: Vec<IpAddr>, effects: &mut Effects) {
+        self.restoring = Some(effects.request(|ticket| Action::RestoreAddresses { ticket, router, addresses }));
+    }
+
+    /// Begins the schedule of announcements again: the neighbours may know nothing of the addresses any more.
+    pub(super) fn announce_anew(&mut self, now: Instant) {
+        self.since = now;
+        self.announced = 0;
+        self.announce_at = now;
     }
 
     /// Another router claims the addresses and may have announced them: the neighbours are told again.

@@ -320,7 +320,9 @@ impl World {
                     self.hosts[host].kernel.address_until = Some(now + ADDRESS_LIFETIME);
                 }
             }
-            Action::RemoveAddresses { ticket, .. } => {
+            // Nobody but the agent touches the addresses here.
+            Action::RestoreAddresses { ticket, .. } => self.finish(host, ticket, micros(30), micros(900), true),
+            Action::RemoveAddresses { ticket, .. } | Action::RemoveStrays { ticket, .. } => {
                 self.hosts[host].kernel.address_until = None;
                 self.finish(host, ticket, micros(30), micros(900), true);
             }

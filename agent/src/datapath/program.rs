@@ -21,7 +21,7 @@ use aya::{Ebpf, EbpfLoader, Pod};
 
 use super::kernel_log::KernelLog;
 use super::live_frames::{self, LiveFrames};
-use super::{Counters, Error, Mode, Router, path_text, pins};
+use super::{Counters, Error, Mode, Position, Router, path_text, pins};
 use crate::causes::chain;
 use crate::readiness::Readiness;
 
@@ -51,11 +51,11 @@ impl fmt::Debug for Program {
 impl Program {
     /// Loads the program with its maps, pins both and attaches it to every interface of the routers; on failure
     /// nothing of it is left.
-    pub(super) fn attach(mode: Mode, routers: &[Router], dir: &Path) -> Result<Self, Error> {
+    pub(super) fn attach(mode: Mode, routers: &[Router], gates: &[Position], dir: &Path) -> Result<Self, Error> {
         if OBJECT.is_empty() {
             return Err(Error::BuiltWithoutBpf);
         }
-        let attached = Self::attach_pinned(mode, routers, dir);
+        let attached = Self::attach_pinned(mode, routers, gates, dir);
         if attached.is_err()
             && let Err(error) = pins::remove(dir)
         {
@@ -64,7 +64,7 @@ impl Program {
         attached
     }
 
-    fn attach_pinned(mode: Mode, routers: &[Router], dir: &Path) -> Result<Self, Error> {
+    fn attach_pinned(mode: Mode, routers: &[Router], gates: &[Position], dir: &Path) -> Result<Self, Error> {
         pins::prepare(dir).map_err(|error| {
             Error::program("use (is a BPF file system mounted there?) the folder", path_text(dir), error)
         })?;
@@ -78,7 +78,7 @@ impl Program {
         // The kernel looks the maps up here; afterwards the program keeps them itself.
         xdp_of(&mut object)?.load().map_err(|error| Error::program("load", "the XDP program", error))?;
         let mut program = Self::of_maps(mode, &mut object)?;
-        program.configure(routers, &mut object)?;
+        program.configure(routers, gates, &mut object)?;
         attach_links(mode, routers, dir, &mut object)?;
         program.follow_log(&mut object);
         program.open_live_frames(object, routers);
@@ -93,25 +93,30 @@ impl Program {
         Ok(Self { mode, adverts, seen: Vec::new(), readiness, vips, leases, outcomes, live_frames, log })
     }
 
-    /// Makes the maps say what the configuration says, with every gate shut; they may be those of an agent before.
-    fn configure(&mut self, routers: &[Router], object: &mut Ebpf) -> Result<(), Error> {
+    /// Makes the maps say what the configuration says; they may be those of an agent before.
+    fn configure(&mut self, routers: &[Router], positions: &[Position], object: &mut Ebpf) -> Result<(), Error> {
         let mut transmit: Array<MapData, u32> = typed(object, TRANSMIT)?;
         // A veth whose other end has no XDP delivers what is redirected but not what is sent back.
         let way = if self.mode == Mode::Native { Transmit::Redirect } else { Transmit::Back };
         transmit.set(0, way as u32, 0).map_err(|error| Error::program("write the map", TRANSMIT, error))?;
 
         let mut gates = Vec::new();
-        for (lease, router) in (0_u32..).zip(routers) {
-            self.leases.set(lease, 0, 0).map_err(|error| Error::program("write the map", LEASES, error))?;
+        for ((lease, router), position) in (0_u32..).zip(routers).zip(positions) {
+            let until = position.lease_until.as_nanos();
+            self.leases.set(lease, until, 0).map_err(|error| Error::program("write the map", LEASES, error))?;
+            if router.ifindex == 0 {
+                continue;
+            }
             for address in &router.addresses {
                 let key = vip_key(router.ifindex, *address);
                 // The counts go on.
                 let before = self.vips.get(&key, 0).unwrap_or_default();
-                gates.push((key, VipGate { position: GATE_REFUSE, lease, ..before }));
+                gates.push((key, VipGate { position: position_of(position.gate), lease, ..before }));
             }
         }
         replace(&mut self.vips, VIPS, &gates)?;
-        let entries: Vec<_> = (0_u32..).zip(routers).map(|(index, router)| router_entry(index, router)).collect();
+        let here = (0_u32..).zip(routers).filter(|(_, router)| router.ifindex != 0);
+        let entries: Vec<_> = here.map(|(index, router)| router_entry(index, router)).collect();
         let mut known: HashMap<MapData, RouterKey, RouterConfig> = typed(object, ROUTERS)?;
         let as_before = entries.iter().all(|(key, config)| known.get(key, 0).is_ok_and(|before| before == *config));
         replace(&mut known, ROUTERS, &entries)?;
@@ -150,10 +155,10 @@ impl Program {
     }
 
     pub(super) fn set_gate(&mut self, id: RouterId, router: &Router, gate: Gate) -> Result<(), Error> {
-        let position = match gate {
-            Gate::Serve => GATE_SERVE,
-            Gate::Refuse => GATE_REFUSE,
-        };
+        if router.ifindex == 0 {
+            return Ok(());
+        }
+        let position = position_of(gate);
         let lease = lease_of(id)?;
         for address in &router.addresses {
             let key = vip_key(router.ifindex, *address);
@@ -206,6 +211,13 @@ fn lease_of(id: RouterId) -> Result<u32, Error> {
     u32::try_from(id.0).map_err(|error| Error::program("find", format!("lease {}", id.0), error))
 }
 
+const fn position_of(gate: Gate) -> u32 {
+    match gate {
+        Gate::Serve => GATE_SERVE,
+        Gate::Refuse => GATE_REFUSE,
+    }
+}
+
 fn xdp_of(object: &mut Ebpf) -> Result<&mut Xdp, Error> {
     let program = object.program_mut(pins::PROGRAM).ok_or_else(|| missing("the program", pins::PROGRAM))?;
     program.try_into().map_err(|error| Error::program("use", "the XDP program", error))
@@ -214,9 +226,8 @@ fn xdp_of(object: &mut Ebpf) -> Result<&mut Xdp, Error> {
 fn attach_links(mode: Mode, routers: &[Router], dir: &Path, object: &mut Ebpf) -> Result<(), Error> {
     let xdp = xdp_of(object)?;
     let mut kept = Vec::new();
-    for (interface, ifindex) in
-        routers.iter().map(|router| (&router.interface, router.ifindex)).collect::<BTreeSet<_>>()
-    {
+    let here = routers.iter().filter(|router| router.ifindex != 0);
+    for (interface, ifindex) in here.map(|router| (&router.interface, router.ifindex)).collect::<BTreeSet<_>>() {
         let path = pins::link_path(dir, interface, ifindex, mode);
         // A link that was made in another mode would stand in the way.
         if !path.exists() {

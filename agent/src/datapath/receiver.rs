@@ -58,6 +58,10 @@ impl Receiver {
         Ok(Self { id, demands, verifier, socket, readiness, buffer, control, empty_at: clock::now() })
     }
 
+    pub(super) const fn id(&self) -> RouterId {
+        self.id
+    }
+
     /// Waits until there is something to receive.
     pub(super) async fn ready(&self) -> Result<(), Error> {
         let probe = || match nix::sys::socket::recv(

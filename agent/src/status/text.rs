@@ -45,6 +45,9 @@ fn write_router(f: &mut fmt::Formatter<'_>, router: &RouterStatus) -> fmt::Resul
     if let Some(text) = router.hindrance_text.as_ref().or(router.hindrance.as_ref()) {
         line(f, "  no candidate", text)?;
     }
+    if router.addresses_restored > 0 {
+        line(f, "  put back", &format!("{} addresses that another program removed", router.addresses_restored))?;
+    }
     let adverts = &router.adverts;
     let every = router.advertisement_interval_ms;
     line(f, "  adverts", &format!("{} sent, {} received, every {every} ms", adverts.sent, adverts.received))?;

@@ -1,6 +1,7 @@
 use std::time::{Duration, Instant};
 
-use vipd::link::{Interface, LinkWatch};
+use vipd::interfaces::Interfaces;
+use vipd::link::Interface;
 use vipd::vip::{self, Vip, Vips};
 
 use crate::namespace::Pair;
@@ -98,29 +99,68 @@ fn the_loss_of_a_link_is_seen() {
     let Some(pair) = Pair::new() else { return };
     let (a, b) = (&pair.a, &pair.b);
     a.run_async(async || {
-        let mut watch = LinkWatch::open().unwrap();
-        let mut next = async |up: bool| {
-            loop {
-                let event = watch.next().await.unwrap();
-                if event.name == "v0" && event.up == up {
-                    return event;
+        let mut interfaces = Interfaces::open().unwrap();
+        let mut wait_until = async |up: Option<bool>| {
+            let change = async {
+                while interfaces.link("v0").map(|(_, link)| link.up) != up {
+                    interfaces.ready().await.unwrap();
+                    interfaces.drain().unwrap();
                 }
-            }
+            };
+            tokio::time::timeout(Duration::from_secs(5), change).await.unwrap();
         };
-        let limit = Duration::from_secs(5);
-        tokio::time::timeout(limit, next(true)).await.unwrap();
+        wait_until(Some(true)).await;
         b.ip("link set v0 down");
         let began = Instant::now();
-        assert!(!tokio::time::timeout(limit, next(false)).await.unwrap().vanished);
+        wait_until(Some(false)).await;
         eprintln!("loss of carrier seen {:?} after the command that made it", began.elapsed());
         b.ip("link set v0 up");
-        tokio::time::timeout(limit, next(true)).await.unwrap();
+        wait_until(Some(true)).await;
+        a.ip("link add br0 type bridge");
+        a.ip("link set v0 master br0");
+        a.ip("link set v0 nomaster");
+        a.ip("link set v0 address 02:00:00:00:00:aa");
+        wait_until(Some(true)).await;
         a.ip("link del v0");
-        loop {
-            let event = tokio::time::timeout(limit, next(false)).await.unwrap();
-            if event.vanished {
-                break;
-            }
-        }
+        wait_until(None).await;
+    });
+}
+
+#[test]
+fn addresses_are_known_with_their_prefix_and_in_the_order_of_the_kernel() {
+    let Some(pair) = Pair::new() else { return };
+    pair.a.run_async(async || {
+        let mut interfaces = Interfaces::open().unwrap();
+        let (index, _) = interfaces.link("v0").unwrap();
+        let shown = |interfaces: &Interfaces| -> Vec<String> {
+            let held = interfaces.held(index).filter(|held| held.address.is_ipv4());
+            held.map(|held| format!("{}/{}", held.address, held.prefix)).collect()
+        };
+        assert_eq!(shown(&interfaces), ["192.0.2.1/24"]);
+        pair.a.ip("address add 192.0.2.150/32 dev v0");
+        pair.a.ip("address add 192.0.2.150/24 dev v0");
+        assert!(interfaces.drain().unwrap());
+        assert_eq!(shown(&interfaces), ["192.0.2.1/24", "192.0.2.150/32", "192.0.2.150/24"]);
+        pair.a.ip("address del 192.0.2.150/32 dev v0");
+        assert!(interfaces.drain().unwrap());
+        assert_eq!(shown(&interfaces), ["192.0.2.1/24", "192.0.2.150/24"]);
+    });
+}
+
+#[test]
+fn news_that_the_kernel_had_to_drop_is_asked_for_again() {
+    let Some(pair) = Pair::new() else { return };
+    pair.a.run_async(async || {
+        let kernel = Vips::open().unwrap();
+        let ifindex = Interface::read("v0").unwrap().index;
+        let vips: Vec<_> = (0..2000_u16)
+            .map(|n| Vip { ifindex, address: [10, 9, (n >> 8) as u8, n as u8].into(), prefix: 32 })
+            .collect();
+        let mut interfaces = Interfaces::open().unwrap();
+        kernel.add(&vips).await.unwrap();
+        kernel.remove(&vips[..1000]).await.unwrap();
+        while !interfaces.drain().is_ok_and(|changed| !changed) || !interfaces.is_known() {}
+        let here = interfaces.held(ifindex).filter(|held| held.prefix == 32).count();
+        assert!(here <= 1000 && here == kernel.leftover().await.unwrap().len(), "{here}");
     });
 }

@@ -18,11 +18,15 @@ pub(crate) const VIP: [u8; 4] = [192, 0, 2, 150];
 
 /// Router 51 of the host whose own address this is.
 pub(crate) fn router(source: &str, peers: &[&str]) -> Router {
+    router_on("v0", source, peers)
+}
+
+pub(crate) fn router_on(interface: &str, source: &str, peers: &[&str]) -> Router {
     let source: IpAddr = source.parse().unwrap();
     let vip = if source.is_ipv6() { "fe80::150".parse().unwrap() } else { VIP.into() };
     Router {
-        interface: "v0".into(),
-        ifindex: Interface::read("v0").unwrap().index,
+        interface: interface.into(),
+        ifindex: Interface::read(interface).unwrap().index,
         vrid: Vrid::new(51).unwrap(),
         version: Version::V3,
         source,

@@ -21,9 +21,16 @@ impl Pair {
             eprintln!("SKIPPED: network namespaces need root");
             return None;
         }
-        let (a, b) = (Host::new("a"), Host::new("b"));
+        let pair = Self { a: Host::new("a"), b: Host::new("b") };
+        pair.make_link();
+        Some(pair)
+    }
+
+    /// Joins the hosts, as at first.
+    pub(crate) fn make_link(&self) {
+        let Self { a, b } = self;
         ip(&format!("link add v0 netns {} address 02:00:00:00:00:01 type veth peer name v0 netns {}", a.name, b.name));
-        for (host, number) in [(&a, 1), (&b, 2)] {
+        for (host, number) in [(a, 1), (b, 2)] {
             let name = &host.name;
             ip(&format!("-n {name} link set v0 address 02:00:00:00:00:0{number}"));
             ip(&format!("-n {name} address add 192.0.2.{number}/24 dev v0"));
@@ -35,11 +42,10 @@ impl Pair {
         }
         // IPv6 starts when the kernel has told itself of the carrier, up to a second later.
         let began = Instant::now();
-        while [&a, &b].iter().any(|host| host.ip("-6 route show table local").matches("ff00::/8").count() == 0) {
+        while [a, b].iter().any(|host| host.ip("-6 route show table local").matches("ff00::/8").count() == 0) {
             assert!(began.elapsed() < Duration::from_secs(5), "IPv6 does not start");
             thread::sleep(Duration::from_millis(10));
         }
-        Some(Self { a, b })
     }
 }
 

@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use agent_core::{Gate, RouterId};
-use agent_wire::{Priority, Refusal};
+use agent_wire::{Priority, Refusal, Vrid};
 use vipd::clock;
-use vipd::datapath::{self, Choice, Datapath, Error, Mode, Settings};
+use vipd::datapath::{self, Choice, Datapath, Error, Mode, Router, Settings};
 use vipd::link::Interface;
 use vipd::vip::{Vip, Vips};
 
@@ -173,6 +173,57 @@ fn the_gate_serves_only_while_the_lease_runs() {
 #[test]
 fn the_gate_of_the_generic_mode_serves_only_while_the_lease_runs() {
     gates(Mode::Generic);
+}
+
+#[test]
+fn an_interface_that_comes_back_moves_no_gate_of_another_one() {
+    for mode in [Mode::Native, Mode::Generic] {
+        let Some((pair, pins)) = set_up() else { return };
+        pair.b.run_async(async || {
+            let here = router("192.0.2.2", &[]);
+            let missing = Router { interface: "w0".into(), ifindex: 0, vrid: Vrid::new(52).unwrap(), ..here.clone() };
+            let settings = Settings {
+                choice: Choice::Only(mode),
+                routers: vec![here.clone(), missing.clone()],
+                pin_dir: pins.0.clone(),
+            };
+            let mut datapath = Datapath::open(settings).unwrap();
+            let vip = Vip { ifindex: here.ifindex, address: VIP.into(), prefix: 24 };
+            Vips::open().unwrap().add(&[vip]).await.unwrap();
+            let server = TcpListener::bind(SocketAddr::from((VIP, 3306))).unwrap();
+            server.set_nonblocking(true).unwrap();
+            pair.a.ip("neigh replace 192.0.2.150 lladdr 02:00:00:00:00:02 dev v0 nud permanent");
+            datapath.set_gate(RouterId(0), Gate::Serve).unwrap();
+            datapath.renew_lease(RouterId(0), clock::now() + Duration::from_secs(9)).unwrap();
+            assert_eq!(connect(&pair), Ok(()));
+
+            pair.b.ip("link add w0 type veth peer name w1");
+            pair.b.ip("link set w0 up");
+            let ended = std::sync::atomic::AtomicBool::new(false);
+            let (refused, took) = std::thread::scope(|scope| {
+                let client = scope.spawn(|| {
+                    let mut refused = 0;
+                    while !ended.load(Ordering::Relaxed) {
+                        refused += u32::from(connect(&pair).is_err());
+                        while server.accept().is_ok() {}
+                    }
+                    refused
+                });
+                let began = Instant::now();
+                let back = Router { ifindex: Interface::read("w0").unwrap().index, ..missing };
+                datapath.reopen(vec![here, back]).unwrap();
+                let took = began.elapsed();
+                ended.store(true, Ordering::Relaxed);
+                (client.join().unwrap(), took)
+            });
+            eprintln!("{mode:?}: the datapath opened again in {took:?}");
+            assert_eq!((refused, datapath.mode()), (0, mode));
+            assert!(pair.b.ip("link show w0").contains("prog/xdp"));
+            assert_eq!(connect(&pair), Ok(()));
+            datapath.set_gate(RouterId(0), Gate::Refuse).unwrap();
+            assert_eq!(connect(&pair), Err(ErrorKind::ConnectionRefused), "the gate still obeys");
+        });
+    }
 }
 
 #[test]
