@@ -26,6 +26,7 @@ use futures_util::future::select_all;
 
 use crate::authentication::Authentication;
 use crate::causes::chain;
+use crate::clock;
 
 pub use counters::Counters;
 pub use pins::remove as cleanup;
@@ -199,11 +200,10 @@ impl Datapath {
         Ok(Self { routers, receivers, program, fallback_reason, pending, refused, gates, choice, pin_dir })
     }
 
-    /// Opens everything anew for routers of which some have another interface or source now; their number and order
-    /// stay. The gates of the others stay where they are, without a shut moment.
+    /// Opens what is new for routers of which some have another interface or source now; their number and order stay.
+    /// The gates of the others stay where they are, without a shut moment.
     ///
-    /// After an error there is no gate any more, which [`Self::fallback_reason`] says; it is to be tried again, perhaps
-    /// without the router that stands in the way.
+    /// After an error the new interface has no gate; it is to be tried again, or given back by an index of 0.
     pub fn reopen(&mut self, routers: Vec<Router>) -> Result<(), Error> {
         for ((before, router), position) in self.routers.iter().zip(&routers).zip(&mut self.gates) {
             if before.ifindex != router.ifindex {
@@ -212,24 +212,29 @@ impl Datapath {
         }
         self.routers = routers;
         self.receivers = open_receivers(&self.routers)?;
-        // The ring has one reader.
+        let now = clock::now();
+        let is_serving = |position: &Position| position.gate == Gate::Serve && position.lease_until > now;
+        let serves = self.gates.iter().any(is_serving);
         if let Some(program) = &mut self.program {
+            // The rest of the ring was seen under the old settings.
             let mut seen = Vec::new();
             program.drain(&mut seen);
             self.pending.extend(seen);
+            match program.follow(&self.routers, &self.gates, &self.pin_dir) {
+                Ok(()) => return Ok(()),
+                Err(error) if serves || self.choice != Choice::Auto => return Err(error),
+                Err(error) => tracing::warn!(error = chain(&error), "trying the other modes of the datapath"),
+            }
+        } else if serves {
+            // To try XDP takes longer than a lease.
+            return Ok(());
         }
+        // The ring has one reader.
         self.program = None;
-        match attach(self.choice, &self.routers, &self.gates, &self.pin_dir) {
-            Ok((program, fallback_reason)) => {
-                warn_of(fallback_reason.as_deref(), program.as_ref());
-                (self.program, self.fallback_reason) = (program, fallback_reason);
-                Ok(())
-            }
-            Err(error) => {
-                self.fallback_reason = Some(chain(&error));
-                Err(error)
-            }
-        }
+        let (program, fallback_reason) = attach(self.choice, &self.routers, &self.gates, &self.pin_dir)?;
+        warn_of(fallback_reason.as_deref(), program.as_ref());
+        (self.program, self.fallback_reason) = (program, fallback_reason);
+        Ok(())
     }
 
     /// The next advertisement that passed all checks; safe to cancel.

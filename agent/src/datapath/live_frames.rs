@@ -4,7 +4,7 @@
 //! The kernel reports success even where the driver took none of the frames, so no burst is believed: the interface's
 //! own count of sent packets must have moved by as many.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::IpAddr;
 use std::time::Instant;
@@ -31,49 +31,57 @@ const BATCH: u32 = 64;
 
 /// The loaded program with its list, and what is known of the interfaces.
 pub(super) struct LiveFrames {
-    object: Ebpf,
     list: Array<MapData, Announcement>,
     cursor: Array<MapData, u32>,
     /// What the list holds.
     written: Vec<Announcement>,
     /// Where the list of each router begins.
     starts: Vec<usize>,
+    /// By index, the interfaces that were tried.
+    tried: BTreeSet<u32>,
     /// By index, the interfaces that have sent every frame so far.
     trusted: BTreeMap<u32, String>,
-    /// Dropped last: the program stays attached to it as long as it can run.
+    /// The program of the object stays attached to it as long as it can run.
     _holder: Holder,
 }
 
 impl LiveFrames {
-    /// Takes the program out of an object, writes the list and tries every interface that it is worth it on.
-    pub(super) fn open(mut object: Ebpf, routers: &[Router]) -> Result<Self, Error> {
+    /// Loads the program of an object, writes the list and tries every interface that it is worth it on.
+    pub(super) fn open(object: &mut Ebpf, routers: &[Router]) -> Result<Self, Error> {
         let holder = Holder::open().map_err(|error| Error::program("make an interface for", PROGRAM, error))?;
-        let program = program_of(&mut object)?;
+        let program = program_of(object)?;
         program.load().map_err(|error| Error::program("load the program", PROGRAM, error))?;
         // A run of a program that is attached nowhere waits 16 to 30 ms for the kernel's grace periods.
         program
             .attach_to_if_index(holder.ifindex(), XdpMode::Skb)
             .map_err(|error| Error::program("attach to an interface of its own", PROGRAM, error))?;
-        let (list, cursor) = (typed(&mut object, ANNOUNCEMENTS)?, typed(&mut object, CURSOR)?);
+        let (list, cursor) = (typed(object, ANNOUNCEMENTS)?, typed(object, CURSOR)?);
         let starts = routers.iter().scan(0, |next, router| {
             let start = *next;
             *next += router.addresses.len();
             Some(start)
         });
-        let (starts, trusted) = (starts.collect(), BTreeMap::new());
-        let mut live = Self { object, list, cursor, written: Vec::new(), starts, trusted, _holder: holder };
-        for (index, router) in routers.iter().enumerate().filter(|(_, router)| router.addresses.len() >= WORTH_IT) {
-            live.try_out(index, router);
-        }
+        let (starts, tried, trusted) = (starts.collect(), BTreeSet::new(), BTreeMap::new());
+        let mut live = Self { list, cursor, written: Vec::new(), starts, tried, trusted, _holder: holder };
+        live.follow(object, routers);
         Ok(live)
     }
 
+    /// Tries every interface that it is worth it on and that is not known yet.
+    pub(super) fn follow(&mut self, object: &mut Ebpf, routers: &[Router]) {
+        for (index, router) in routers.iter().enumerate().filter(|(_, router)| router.addresses.len() >= WORTH_IT) {
+            if router.ifindex != 0 && self.tried.insert(router.ifindex) {
+                self.try_out(object, index, router);
+            }
+        }
+    }
+
     /// Announces this host's own address once, which is true at any time, and writes the router's list in advance.
-    fn try_out(&mut self, index: usize, router: &Router) {
+    fn try_out(&mut self, object: &mut Ebpf, index: usize, router: &Router) {
         let Some(mac) = hardware_address(&router.interface) else { return };
         let Some(&start) = self.starts.get(index) else { return };
         self.trusted.insert(router.ifindex, router.interface.clone());
-        if self.send(start, router.ifindex, mac, &[router.source])
+        if self.send(object, start, router.ifindex, mac, &[router.source])
             && let Err(error) = self.write(start, &entries(router.ifindex, mac, &router.addresses))
         {
             self.distrust(router.ifindex, &chain(&error));
@@ -81,16 +89,25 @@ impl LiveFrames {
     }
 
     /// Sends one announcement for each address; `false`: not all are known to have left, so another way must be taken.
-    pub(super) fn announce(&mut self, router: usize, ifindex: u32, mac: MacAddress, addresses: &[IpAddr]) -> bool {
+    pub(super) fn announce(
+        &mut self,
+        object: &mut Ebpf,
+        router: usize,
+        ifindex: u32,
+        mac: MacAddress,
+        addresses: &[IpAddr],
+    ) -> bool {
         let start = self.starts.get(router).copied();
-        addresses.len() >= WORTH_IT && start.is_some_and(|start| self.send(start, ifindex, mac, addresses))
+        addresses.len() >= WORTH_IT && start.is_some_and(|start| self.send(object, start, ifindex, mac, addresses))
     }
 
-    fn send(&mut self, start: usize, ifindex: u32, mac: MacAddress, addresses: &[IpAddr]) -> bool {
+    fn send(&mut self, object: &mut Ebpf, start: usize, ifindex: u32, mac: MacAddress, addresses: &[IpAddr]) -> bool {
         let Some(interface) = self.trusted.get(&ifindex).cloned() else { return false };
         let began = Instant::now();
         let before = sent_by(&interface);
-        let run = self.write(start, &entries(ifindex, mac, addresses)).and_then(|()| self.run(start, addresses.len()));
+        let run = self
+            .write(start, &entries(ifindex, mac, addresses))
+            .and_then(|()| self.run(object, start, addresses.len()));
         let after = sent_by(&interface);
         let moved = before.zip(after).map_or(0, |(before, after)| after.saturating_sub(before));
         match run {
@@ -125,7 +142,7 @@ impl LiveFrames {
         Ok(())
     }
 
-    fn run(&mut self, start: usize, count: usize) -> Result<(), Error> {
+    fn run(&mut self, object: &mut Ebpf, start: usize, count: usize) -> Result<(), Error> {
         let (start, repeat) = (position(start)?, position(count)?);
         self.cursor.set(0, start, 0).map_err(|error| Error::program("write the map", CURSOR, error))?;
         let options = TestRunOptions {
@@ -134,7 +151,7 @@ impl LiveFrames {
             attrs: TestRunAttrs::new().xdp_live_frames(BATCH),
             ..TestRunOptions::default()
         };
-        let ran = program_of(&mut self.object)?.test_run(options);
+        let ran = program_of(object)?.test_run(options);
         ran.map(drop).map_err(|error| Error::program("run the program", PROGRAM, error))
     }
 }

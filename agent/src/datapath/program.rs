@@ -38,8 +38,20 @@ pub(super) struct Program {
     vips: HashMap<MapData, VipKey, VipGate>,
     leases: Array<MapData, u64>,
     outcomes: PerCpuArray<MapData, u64>,
+    routers: HashMap<MapData, RouterKey, RouterConfig>,
+    /// Holds the programs; dropped before the interface that `live_frames` keeps for one of them.
+    object: Ebpf,
     live_frames: Option<LiveFrames>,
     log: Option<KernelLog>,
+}
+
+/// Whose program the pinned links hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Links {
+    /// Perhaps that of an agent before this one.
+    TakenOver,
+    /// This one's.
+    Own,
 }
 
 impl fmt::Debug for Program {
@@ -77,29 +89,46 @@ impl Program {
 
         // The kernel looks the maps up here; afterwards the program keeps them itself.
         xdp_of(&mut object)?.load().map_err(|error| Error::program("load", "the XDP program", error))?;
-        let mut program = Self::of_maps(mode, &mut object)?;
-        program.configure(routers, gates, &mut object)?;
-        attach_links(mode, routers, dir, &mut object)?;
-        program.follow_log(&mut object);
-        program.open_live_frames(object, routers);
+        let mut program = Self::of_maps(mode, object)?;
+        program.configure(routers, gates)?;
+        program.attach_links(routers, dir, Links::TakenOver)?;
+        let pin = dir.join(pins::PROGRAM);
+        pins::remove_file(&pin).map_err(|error| Error::program("remove the old pin", path_text(&pin), error))?;
+        let xdp = xdp_of(&mut program.object)?;
+        xdp.pin(&pin).map_err(|error| Error::program("pin", path_text(&pin), error))?;
+        program.follow_log();
+        program.open_live_frames(routers);
         Ok(program)
     }
 
-    fn of_maps(mode: Mode, object: &mut Ebpf) -> Result<Self, Error> {
+    /// Attaches the program, which is loaded, to the interfaces that are new and lets go of those that have gone.
+    ///
+    /// To load it again would keep the thread for half a second in the kernel's verifier.
+    pub(super) fn follow(&mut self, routers: &[Router], gates: &[Position], dir: &Path) -> Result<(), Error> {
+        self.configure(routers, gates)?;
+        self.attach_links(routers, dir, Links::Own)?;
+        if let Some(live) = &mut self.live_frames {
+            live.follow(&mut self.object, routers);
+        }
+        Ok(())
+    }
+
+    fn of_maps(mode: Mode, mut loaded: Ebpf) -> Result<Self, Error> {
+        let object = &mut loaded;
+        let mut transmit: Array<MapData, u32> = typed(object, TRANSMIT)?;
+        // A veth whose other end has no XDP delivers what is redirected but not what is sent back.
+        let way = if mode == Mode::Native { Transmit::Redirect } else { Transmit::Back };
+        transmit.set(0, way as u32, 0).map_err(|error| Error::program("write the map", TRANSMIT, error))?;
         let adverts: RingBuf<MapData> = typed(object, ADVERTS)?;
         let readiness = Readiness::of(&adverts).map_err(|error| Error::program("watch the map", ADVERTS, error))?;
         let (vips, leases, outcomes) = (typed(object, VIPS)?, typed(object, LEASES)?, typed(object, OUTCOMES)?);
-        let (live_frames, log) = (None, None);
-        Ok(Self { mode, adverts, seen: Vec::new(), readiness, vips, leases, outcomes, live_frames, log })
+        let routers = typed(object, ROUTERS)?;
+        let (seen, object, live_frames, log) = (Vec::new(), loaded, None, None);
+        Ok(Self { mode, adverts, seen, readiness, vips, leases, outcomes, routers, object, live_frames, log })
     }
 
     /// Makes the maps say what the configuration says; they may be those of an agent before.
-    fn configure(&mut self, routers: &[Router], positions: &[Position], object: &mut Ebpf) -> Result<(), Error> {
-        let mut transmit: Array<MapData, u32> = typed(object, TRANSMIT)?;
-        // A veth whose other end has no XDP delivers what is redirected but not what is sent back.
-        let way = if self.mode == Mode::Native { Transmit::Redirect } else { Transmit::Back };
-        transmit.set(0, way as u32, 0).map_err(|error| Error::program("write the map", TRANSMIT, error))?;
-
+    fn configure(&mut self, routers: &[Router], positions: &[Position]) -> Result<(), Error> {
         let mut gates = Vec::new();
         for ((lease, router), position) in (0_u32..).zip(routers).zip(positions) {
             let until = position.lease_until.as_nanos();
@@ -117,9 +146,9 @@ impl Program {
         replace(&mut self.vips, VIPS, &gates)?;
         let here = (0_u32..).zip(routers).filter(|(_, router)| router.ifindex != 0);
         let entries: Vec<_> = here.map(|(index, router)| router_entry(index, router)).collect();
-        let mut known: HashMap<MapData, RouterKey, RouterConfig> = typed(object, ROUTERS)?;
-        let as_before = entries.iter().all(|(key, config)| known.get(key, 0).is_ok_and(|before| before == *config));
-        replace(&mut known, ROUTERS, &entries)?;
+        let as_before =
+            entries.iter().all(|(key, config)| self.routers.get(key, 0).is_ok_and(|before| before == *config));
+        replace(&mut self.routers, ROUTERS, &entries)?;
         if !as_before {
             // What is in the ring was checked by, and has the indices of, another configuration.
             take(&mut self.adverts, &mut Vec::new());
@@ -127,19 +156,43 @@ impl Program {
         Ok(())
     }
 
-    fn follow_log(&mut self, object: &mut Ebpf) {
-        match KernelLog::follow(object) {
+    /// Attaches to every interface of the routers, and detaches from all others.
+    fn attach_links(&mut self, routers: &[Router], dir: &Path, links: Links) -> Result<(), Error> {
+        let mode = self.mode;
+        let xdp = xdp_of(&mut self.object)?;
+        let mut kept = Vec::new();
+        let here = routers.iter().filter(|router| router.ifindex != 0);
+        for (interface, ifindex) in here.map(|router| (&router.interface, router.ifindex)).collect::<BTreeSet<_>>() {
+            let path = pins::link_path(dir, interface, ifindex, mode);
+            // A link that was made in another mode would stand in the way.
+            if !path.exists() {
+                let others = [Mode::Native, Mode::Generic].map(|other| pins::link_path(dir, interface, ifindex, other));
+                others
+                    .iter()
+                    .try_for_each(|other| pins::remove_file(other))
+                    .map_err(|error| Error::program("remove the pinned link to", interface, error))?;
+            }
+            if links == Links::TakenOver || !path.exists() {
+                attach_link(mode, interface, ifindex, &path, xdp)?;
+            }
+            kept.push(path);
+        }
+        pins::remove_links(dir, &kept).map_err(|error| Error::program("remove the old links in", path_text(dir), error))
+    }
+
+    fn follow_log(&mut self) {
+        match KernelLog::follow(&mut self.object) {
             Ok(log) => self.log = log,
             Err(error) => tracing::warn!(error = chain(&error), "the BPF programs have a log, but it stays unread"),
         }
     }
 
     /// The packet sockets announce as well, so that this may fail.
-    fn open_live_frames(&mut self, object: Ebpf, routers: &[Router]) {
+    fn open_live_frames(&mut self, routers: &[Router]) {
         if routers.iter().all(|router| router.addresses.len() < live_frames::WORTH_IT) {
             return;
         }
-        match LiveFrames::open(object, routers) {
+        match LiveFrames::open(&mut self.object, routers) {
             Ok(live) => self.live_frames = Some(live),
             Err(error) => tracing::debug!(error = chain(&error), "no live frames: packet sockets announce"),
         }
@@ -147,7 +200,8 @@ impl Program {
 
     /// `false`: another way to announce must be taken.
     pub(super) fn announce(&mut self, id: RouterId, ifindex: u32, mac: MacAddress, addresses: &[IpAddr]) -> bool {
-        self.live_frames.as_mut().is_some_and(|live| live.announce(id.0, ifindex, mac, addresses))
+        let object = &mut self.object;
+        self.live_frames.as_mut().is_some_and(|live| live.announce(object, id.0, ifindex, mac, addresses))
     }
 
     pub(super) const fn mode(&self) -> Mode {
@@ -221,30 +275,6 @@ const fn position_of(gate: Gate) -> u32 {
 fn xdp_of(object: &mut Ebpf) -> Result<&mut Xdp, Error> {
     let program = object.program_mut(pins::PROGRAM).ok_or_else(|| missing("the program", pins::PROGRAM))?;
     program.try_into().map_err(|error| Error::program("use", "the XDP program", error))
-}
-
-fn attach_links(mode: Mode, routers: &[Router], dir: &Path, object: &mut Ebpf) -> Result<(), Error> {
-    let xdp = xdp_of(object)?;
-    let mut kept = Vec::new();
-    let here = routers.iter().filter(|router| router.ifindex != 0);
-    for (interface, ifindex) in here.map(|router| (&router.interface, router.ifindex)).collect::<BTreeSet<_>>() {
-        let path = pins::link_path(dir, interface, ifindex, mode);
-        // A link that was made in another mode would stand in the way.
-        if !path.exists() {
-            let others = [Mode::Native, Mode::Generic].map(|other| pins::link_path(dir, interface, ifindex, other));
-            others
-                .iter()
-                .try_for_each(|other| pins::remove_file(other))
-                .map_err(|error| Error::program("remove the pinned link to", interface, error))?;
-        }
-        attach_link(mode, interface, ifindex, &path, xdp)?;
-        kept.push(path);
-    }
-    let pin = dir.join(pins::PROGRAM);
-    pins::remove_links(dir, &kept)
-        .and_then(|()| pins::remove_file(&pin))
-        .map_err(|error| Error::program("remove old pins in", path_text(dir), error))?;
-    xdp.pin(&pin).map_err(|error| Error::program("pin", path_text(&pin), error))
 }
 
 /// Attaches to one interface: by exchange of the program in a pinned link, else by a new link, which is then pinned.

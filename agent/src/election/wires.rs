@@ -240,10 +240,7 @@ impl Wires {
             for &(index, _) in places {
                 self.close(index);
             }
-            // The others do not go without a gate until the next attempt.
-            if self.routers.iter().any(|router| router.ifindex != 0) {
-                datapath.reopen(self.routers.clone())?;
-            }
+            datapath.reopen(self.routers.clone())?;
         }
         opened
     }

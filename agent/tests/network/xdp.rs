@@ -218,6 +218,7 @@ fn an_interface_that_comes_back_moves_no_gate_of_another_one() {
             });
             eprintln!("{mode:?}: the datapath opened again in {took:?}");
             assert_eq!((refused, datapath.mode()), (0, mode));
+            assert!(took < Duration::from_millis(300), "longer than a lease: {took:?}");
             assert!(pair.b.ip("link show w0").contains("prog/xdp"));
             assert_eq!(connect(&pair), Ok(()));
             datapath.set_gate(RouterId(0), Gate::Refuse).unwrap();
