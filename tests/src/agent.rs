@@ -109,6 +109,10 @@ impl Status {
         counters.map_or(0, |counters| counters.values().filter_map(Value::as_u64).sum())
     }
 
+    pub fn addresses_restored(&self) -> u64 {
+        self.0.pointer("/virtual_routers/0/addresses_restored").and_then(Value::as_u64).unwrap_or_default()
+    }
+
     pub fn transition(&self) -> Transition {
         let text = |key: &str| self.text(&format!("/virtual_routers/0/last_transition/{key}")).to_owned();
         let phases = self.0.pointer("/virtual_routers/0/last_transition/phases_ms").and_then(Value::as_object);
