@@ -49,7 +49,8 @@ pub struct AgentSetting {
     pub preempt: bool,
     /// The only other router; `None` for multicast.
     pub peer: Option<std::net::Ipv4Addr>,
-    pub server_socket: PathBuf,
+    /// The socket of its server; `None`: there is no server to watch.
+    pub server_socket: Option<PathBuf>,
 }
 
 /// `vipd run` on one host.
@@ -226,11 +227,17 @@ fn configure(host: &Host, setting: &AgentSetting, password: &Path, control: &Pat
         // Writing to a String cannot fail.
         write!(text, "\npeers = [\"{peer}\"]").ok();
     }
+    if let Some(socket) = &setting.server_socket {
+        let server = format!(
+            "\n\n[mysql]\nendpoint = \"{}\"\nuser = \"vipd\"\npassword_file = \"{}\"\n\n[mysql.replication]\n\
+             writers = \"active\"",
+            socket.display(),
+            password.display(),
+        );
+        text.push_str(&server);
+    }
     let rest = format!(
-        "\n\n[mysql]\nendpoint = \"{}\"\nuser = \"vipd\"\npassword_file = \"{}\"\n\n[mysql.replication]\n\
-         writers = \"active\"\n\n[datapath]\nmode = \"{}\"\n\n[control]\nsocket = \"{}\"\npin_dir = \"{}\"\n",
-        setting.server_socket.display(),
-        password.display(),
+        "\n\n[datapath]\nmode = \"{}\"\n\n[control]\nsocket = \"{}\"\npin_dir = \"{}\"\n",
         setting.datapath.as_str(),
         control.display(),
         pins.display(),

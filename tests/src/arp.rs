@@ -1,19 +1,17 @@
 //! Who answers for the virtual address on the wire.
-#![expect(unsafe_code, reason = "a packet socket's address has no safe constructor")]
 
 use std::net::Ipv4Addr;
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::AsRawFd as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use nix::sys::socket::{
-    AddressFamily, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrLike as _, bind, recv, send, socket,
-};
+use nix::sys::socket::{MsgFlags, recv, send};
 
 use crate::network::{Host, INTERFACE};
+use crate::packet_socket::{self, ARP};
 
 /// The pause between two requests.
 const PERIOD: Duration = Duration::from_millis(10);
@@ -43,7 +41,7 @@ impl ArpProbe {
         let source = from.address;
         let (shared, ended) = (Arc::clone(&answers), Arc::clone(&stop));
         let probe = move || -> Result<()> {
-            let socket = open()?;
+            let socket = packet_socket::open(INTERFACE, ARP)?;
             while !ended.load(Ordering::Relaxed) {
                 send(socket.as_raw_fd(), &request(mac, source, address), MsgFlags::empty())
                     .context("send a request")?;
@@ -75,25 +73,6 @@ impl Drop for ArpProbe {
             eprintln!("lab: the ARP probe: {error:#}");
         }
     }
-}
-
-fn open() -> Result<OwnedFd> {
-    let socket = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::EthAll);
-    let socket = socket.context("open a packet socket")?;
-    let index = nix::net::if_::if_nametoindex(INTERFACE).context("find the interface")?;
-    let raw = libc::sockaddr_ll {
-        sll_family: 17, // AF_PACKET
-        sll_protocol: 0x0806_u16.to_be(),
-        sll_ifindex: index.cast_signed(),
-        sll_hatype: 0,
-        sll_pkttype: 0,
-        sll_halen: 0,
-        sll_addr: [0; 8],
-    };
-    // SAFETY: `raw` is a complete sockaddr_ll that lives through the call, and its family says so.
-    let address = unsafe { LinkAddr::from_raw((&raw const raw).cast(), None) };
-    bind(socket.as_raw_fd(), &address.context("the address of a packet socket")?).context("bind a packet socket")?;
-    Ok(socket)
 }
 
 /// A broadcast request (RFC 826) in an Ethernet frame.

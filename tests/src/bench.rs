@@ -56,6 +56,15 @@ fn print(fault: Fault, failovers: &[Failover]) {
     println!("{title:<50} {:>8} {:>8} {:>8}", "min", "median", "max");
     let gaps = failovers.iter().map(|failover| failover.gap_ms).collect();
     println!("  {:<48} {}", "gap between acknowledged writes, ms", spread(gaps));
+    for (name, of) in [
+        ("fault to announcement on the wire, ms", (|failover| failover.announced_ms) as fn(&Failover) -> Option<f64>),
+        ("priority 0 to announcement on the wire, ms", |failover| failover.handed_over_ms),
+    ] {
+        let lengths: Vec<f64> = failovers.iter().filter_map(of).collect();
+        if !lengths.is_empty() {
+            println!("  {name:<48} {}", spread(lengths));
+        }
+    }
     let holders = failovers.iter().map(|failover| failover.two_holders_ms).collect();
     println!("  {:<48} {}", "two hosts with the address, ms", spread(holders));
     let mut phases: BTreeMap<&str, Vec<f64>> = BTreeMap::new();

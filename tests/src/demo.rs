@@ -93,7 +93,7 @@ fn tell(story: &Story, pair: &mut Pair) -> Result<Report> {
         let how = match fault {
             Fault::AgentStopped => "SIGTERM: an orderly stop",
             Fault::ServerKilled | Fault::AgentKilled => "SIGKILL",
-            Fault::ServerStopped | Fault::ServerHung | Fault::LinkDown => fault.as_str(),
+            Fault::ServerStopped | Fault::ServerHung | Fault::LinkDown | Fault::NodeDied => fault.as_str(),
         };
         story.tell(&format!("── {how} to the {part} on {} ──", names[active]));
         let failover = pair.fail_over(fault)?;

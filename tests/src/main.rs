@@ -1,11 +1,12 @@
 //! `lab`: the demonstration, measurements, and a pair of hosts to play with.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 use clap::{Args, Parser, Subcommand};
 use lab::pair::{Fault, Setting};
-use lab::{Datapath, bench, demo, play, run};
+use lab::{Datapath, bench, demo, play, run, soak};
 use nix::sys::signal::{SigSet, Signal};
 
 /// Two database hosts in network namespaces, with real servers and agents.
@@ -41,6 +42,15 @@ enum Command {
         json: bool,
         #[command(flatten)]
         pair: PairOptions,
+    },
+    /// Count false takeovers of vipd and of keepalived beside it at short intervals on hogged processors.
+    Soak {
+        /// How many minutes.
+        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=1440))]
+        minutes: u64,
+        /// Print one JSON object at the end instead of the table.
+        #[arg(long)]
+        json: bool,
     },
     /// Bring two hosts up and leave them running.
     Up {
@@ -100,6 +110,10 @@ fn execute(command: &Command) -> Result<()> {
         Command::Bench { rounds, fault, json, pair } => {
             clean_up_when_interrupted()?;
             bench::run(fault, *rounds, &pair.setting(), *json)
+        }
+        Command::Soak { minutes, json } => {
+            clean_up_when_interrupted()?;
+            soak::run(Duration::from_secs(minutes * 60), *json)
         }
         Command::Up { pair } => play::up(&pair.setting()),
         Command::Shell { host } => play::shell(host),

@@ -44,6 +44,8 @@ impl Host {
 /// Two database hosts, one client host and one host of a stranger, on one switch.
 #[derive(Debug)]
 pub struct Network {
+    /// Where every cable ends; an interface there has the name of its host.
+    pub switch: Namespace,
     pub databases: [Host; 2],
     pub client: Host,
     pub stranger: Host,
@@ -56,11 +58,9 @@ impl Network {
         switch.ip(&["link", "add", "bridge", "type", "bridge", "forward_delay", "0", "mcast_snooping", "0"])?;
         switch.ip(&["link", "set", "bridge", "up"])?;
         let host = |name: &str, last: u8| plug_in(run, &switch, name, Ipv4Addr::new(10, 77, 0, last));
-        Ok(Self {
-            databases: [host("db1", 1)?, host("db2", 2)?],
-            client: host("client", 10)?,
-            stranger: host("stranger", 66)?,
-        })
+        let databases = [host("db1", 1)?, host("db2", 2)?];
+        let (client, stranger) = (host("client", 10)?, host("stranger", 66)?);
+        Ok(Self { switch, databases, client, stranger })
     }
 }
 

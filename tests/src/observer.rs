@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use crate::network::Host;
+use crate::realtime;
 
 /// The pause between two looks.
 const PERIOD: Duration = Duration::from_millis(5);
@@ -82,6 +83,8 @@ impl Drop for Observer {
 }
 
 fn watch(host: usize, address: Ipv4Addr, holdings: &Mutex<Vec<Holding>>, stop: &AtomicBool) {
+    // A look that comes late sees less; without the privilege it comes when it can.
+    realtime::take_priority(realtime::OBSERVER).ok();
     let mut held = false;
     let mut last_seen = Instant::now();
     while !stop.load(Ordering::Relaxed) {

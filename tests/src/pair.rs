@@ -5,12 +5,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use nix::sys::signal::Signal;
 
-use crate::agent::{Agent, AgentSetting, Datapath, Status, Transition};
+use crate::agent::{Agent, AgentSetting, Datapath, Status, Transition, VRID};
 use crate::mariadb::Mariadb;
 use crate::network::{Network, VIP};
 use crate::observer::Observer;
 use crate::run::Run;
 use crate::verify::{self, Verdict};
+use crate::wire::{self, Wire};
 use crate::writer::Writer;
 
 /// How long a pair may take from start to its steady state.
@@ -53,6 +54,8 @@ pub enum Fault {
     AgentKilled,
     /// The cable is pulled.
     LinkDown,
+    /// Everything at once: SIGKILL to agent and server, and no carrier.
+    NodeDied,
 }
 
 impl Fault {
@@ -64,6 +67,7 @@ impl Fault {
             Self::AgentStopped => "agent stopped (SIGTERM)",
             Self::AgentKilled => "agent killed (SIGKILL)",
             Self::LinkDown => "link down",
+            Self::NodeDied => "node died",
         }
     }
 }
@@ -78,6 +82,10 @@ pub struct Failover {
     pub gap_ms: f64,
     /// The longest time in which both hosts had the address.
     pub two_holders_ms: f64,
+    /// From the fault to the first announcement of the new host on the wire.
+    pub announced_ms: Option<f64>,
+    /// From the resignation on the wire (priority 0) to that announcement.
+    pub handed_over_ms: Option<f64>,
     /// What the host that took over says of it.
     pub takeover: Transition,
 }
@@ -87,6 +95,7 @@ pub struct Failover {
 pub struct Pair {
     pub writer: Option<Writer>,
     pub observer: Observer,
+    pub wire: Wire,
     pub agents: [Agent; 2],
     pub servers: [Mariadb; 2],
     pub network: Network,
@@ -106,6 +115,7 @@ impl Pair {
         servers[0].replicate_from(other.address)?;
         servers[1].replicate_from(one.address)?;
         let observer = Observer::start(&network.databases, VIP)?;
+        let wire = Wire::start(&network)?;
         let agent = |number: usize| {
             let setting = AgentSetting {
                 datapath: setting.datapath,
@@ -113,12 +123,12 @@ impl Pair {
                 priority: setting.priorities[number],
                 preempt: setting.preempt,
                 peer: setting.unicast.then(|| network.databases[1 - number].address),
-                server_socket: servers[number].socket().to_owned(),
+                server_socket: Some(servers[number].socket().to_owned()),
             };
             Agent::start(&run, &network.databases[number], &setting)
         };
         let agents = [agent(0)?, agent(1)?];
-        let mut pair = Self { writer: None, observer, agents, servers, network, run };
+        let mut pair = Self { writer: None, observer, wire, agents, servers, network, run };
         pair.wait_settled(START)?;
         Ok(pair)
     }
@@ -202,6 +212,11 @@ impl Pair {
             Fault::AgentStopped => self.agents[host].signal(Signal::SIGTERM),
             Fault::AgentKilled => self.agents[host].signal(Signal::SIGKILL),
             Fault::LinkDown => self.network.databases[host].link_down(),
+            Fault::NodeDied => {
+                self.agents[host].signal(Signal::SIGKILL)?;
+                self.servers[host].signal(Signal::SIGKILL)?;
+                self.network.databases[host].link_down()
+            }
         }
     }
 
@@ -217,6 +232,11 @@ impl Pair {
                 self.agents[host].restart()
             }
             Fault::LinkDown => self.network.databases[host].link_up(),
+            Fault::NodeDied => {
+                self.network.databases[host].link_up()?;
+                self.repair(Fault::ServerKilled, host)?;
+                self.repair(Fault::AgentKilled, host)
+            }
         }
     }
 
@@ -230,12 +250,19 @@ impl Pair {
         let served = Instant::now();
         let writer = self.writer()?;
         writer.wait_for(100, served, Duration::from_secs(10))?;
+        let seen = self.wire.take();
+        let announced = wire::first_announcement(&seen, to, VIP, since);
+        let resigned = wire::first_resignation(&seen, from, VRID, since);
+        let handed_over =
+            announced.zip(resigned).map(|(announced, resigned)| announced.saturating_duration_since(resigned));
         Ok(Failover {
             fault: fault.as_str(),
             from: self.network.databases[from].name.clone(),
             to: self.network.databases[to].name.clone(),
             gap_ms: milliseconds(writer.longest_gap(since).length),
             two_holders_ms: milliseconds(self.observer.longest_overlap(since)),
+            announced_ms: announced.map(|announced| milliseconds(announced - since)),
+            handed_over_ms: handed_over.map(milliseconds),
             takeover: status.transition(),
         })
     }

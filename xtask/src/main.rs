@@ -10,6 +10,7 @@ mod demo;
 mod fuzz;
 mod lab;
 mod ledger;
+mod measure;
 mod setup;
 mod test;
 mod workspace;
@@ -37,6 +38,8 @@ enum Task {
     Demo(demo::Demo),
     Lab(lab::Lab),
     Fuzz(fuzz::Fuzz),
+    Bench(measure::Bench),
+    Soak(measure::Soak),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -49,5 +52,7 @@ fn main() -> anyhow::Result<()> {
         Task::Demo(task) => task.run(),
         Task::Lab(task) => task.run(),
         Task::Fuzz(task) => task.run(),
+        Task::Bench(task) => task.run(),
+        Task::Soak(task) => task.run(),
     }
 }
