@@ -20,6 +20,7 @@ use crate::clock::{self, Alarm};
 use crate::datapath::{self, Datapath};
 use crate::lateness::Lateness;
 use crate::mysql;
+use crate::realtime::prefer_this_thread;
 use crate::unheard::Unheard;
 use crate::vip::Vips;
 
@@ -154,6 +155,8 @@ pub async fn run(settings: Settings, channels: Channels) -> anyhow::Result<()> {
         let text = format!("removed {}/{}, which an agent before this one had left behind", vip.address, vip.prefix);
         drop(channels.events.send(Event::Trouble(text)));
     }
+    // Not before: the kernel checks the programs for up to half a second, which may not stand before other programs.
+    prefer_this_thread();
     let now = clock::now();
     let mut election = Election {
         node: Node::new(now, settings.parameters.clone()),

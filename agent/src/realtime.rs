@@ -8,6 +8,16 @@ use nix::sys::mman::{MlockAllFlags, mlockall};
 /// Above the interrupt threads' default of 50 nothing of ours belongs.
 const PRIORITY: i32 = 40;
 
+/// Asks for SCHED_FIFO and locked memory; a host that does not permit them runs without.
+pub fn prefer_this_thread() {
+    if let Err(error) = schedule_first_in_first_out() {
+        tracing::warn!(%error, "no real-time scheduling: a loaded host may delay advertisements (CAP_SYS_NICE)");
+    }
+    if let Err(error) = lock_memory() {
+        tracing::warn!(%error, "memory is not locked: a swapping host may delay advertisements (CAP_IPC_LOCK)");
+    }
+}
+
 /// Puts the calling thread under SCHED_FIFO; threads it starts later do not inherit it (sched(7)).
 pub fn schedule_first_in_first_out() -> io::Result<()> {
     let parameters = libc::sched_param { sched_priority: PRIORITY };

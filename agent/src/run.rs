@@ -145,22 +145,11 @@ fn spawn_election(
     channels: Channels,
 ) -> anyhow::Result<thread::JoinHandle<anyhow::Result<()>>> {
     let body = move || {
-        prefer_this_thread();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let local = tokio::task::LocalSet::new();
         local.block_on(&runtime, election::run(settings, channels))
     };
     thread::Builder::new().name("vipd-election".to_owned()).spawn(body).context("cannot start the election thread")
-}
-
-/// Asks for SCHED_FIFO and locked memory; a host that does not permit them runs without.
-fn prefer_this_thread() {
-    if let Err(error) = crate::realtime::schedule_first_in_first_out() {
-        tracing::warn!(%error, "no real-time scheduling: a loaded host may delay advertisements (CAP_SYS_NICE)");
-    }
-    if let Err(error) = crate::realtime::lock_memory() {
-        tracing::warn!(%error, "memory is not locked: a swapping host may delay advertisements (CAP_IPC_LOCK)");
-    }
 }
 
 fn settings(config: &Config) -> anyhow::Result<election::Settings> {
