@@ -159,7 +159,8 @@ impl Node {
                 Some(Reason::StartupDelay | Reason::TakeoverFailed | Reason::AddressContested)
             );
             let candidacy = hindered.then(|| waits.into_iter().max()).flatten();
-            let strays = if router.service.may_hold_addresses() { None } else { router.guard.poll_timeout() };
+            let guarded = !self.finished && !router.service.may_hold_addresses();
+            let strays = if guarded { router.guard.poll_timeout() } else { None };
             [router.election.poll_timeout(), router.service.poll_timeout(), candidacy, strays]
         });
         routers.flatten().min()

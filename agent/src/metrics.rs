@@ -180,7 +180,8 @@ mod tests {
     fn a_scrape_shows_state_transitions_phases_and_lateness() {
         let metrics = Metrics::default();
         metrics.count("mysql", &transition());
-        let status = crate::status::example();
+        let mut status = crate::status::example();
+        status.virtual_routers[0].addresses_restored = 3;
         let mut event_loop_late = Lateness::default();
         event_loop_late.note(Duration::from_micros(80));
         let reading = Reading { status: &status, packets: vec![("served", 7)], event_loop_late };
@@ -194,6 +195,7 @@ mod tests {
             "vipd_takeover_phase_seconds_bucket{le=\"0.001\",router=\"mysql\",phase=\"vip\"} 0",
             "vipd_adverts_total{router=\"mysql\",direction=\"sent\",result=\"ok\"} 12",
             "vipd_adverts_total{router=\"\",direction=\"received\",result=\"checksum\"} 2",
+            "vipd_addresses_restored_total{router=\"mysql\"} 3",
             "vipd_xdp_packets_total{outcome=\"served\"} 7",
             "vipd_mysql_up 1",
             "vipd_replication_lag_seconds 0.0",

@@ -92,7 +92,7 @@ pub struct AdvertCounts {
 /// The last change of state.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TransitionStatus {
-    /// UTC, RFC 3339 with milliseconds; see [`timestamp`].
+    /// UTC, RFC 3339 with milliseconds; see [`timestamp()`].
     pub at: String,
     pub from: String,
     pub to: String,

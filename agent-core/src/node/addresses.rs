@@ -123,6 +123,9 @@ impl Node {
 
     /// Puts back what is missing where it is served, and removes what is local where it must not be.
     pub(super) fn guard_addresses(&mut self, now: Instant) {
+        if self.finished {
+            return;
+        }
         for (index, router) in self.routers.iter_mut().enumerate() {
             let id = RouterId(index);
             if !router.service.may_hold_addresses() {

@@ -142,6 +142,19 @@ fn an_address_on_a_host_that_does_not_serve_is_removed_but_not_more_often_than_t
 }
 
 #[test]
+fn a_node_that_has_finished_removes_no_address_any_more() {
+    let mut driver = Driver::backup();
+    driver.tell_local(true);
+    driver.words();
+    driver.done(Ok(()));
+    driver.give(Input::Shutdown);
+    assert_eq!(driver.words(), ["report initialize shutdown", "finished"]);
+    driver.wait(1_000);
+    assert_eq!(driver.words(), [""; 0]);
+    assert_eq!(driver.node.poll_timeout(), None);
+}
+
+#[test]
 fn an_address_that_appears_while_a_rival_may_still_serve_is_removed() {
     let mut driver = Driver::backup();
     for _ in 0..3 {

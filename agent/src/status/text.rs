@@ -154,6 +154,14 @@ mod tests {
     }
 
     #[test]
+    fn says_how_many_addresses_were_put_back() {
+        let mut status = example();
+        assert!(!status.to_string().contains("put back"));
+        status.virtual_routers.first_mut().unwrap().addresses_restored = 2;
+        assert!(status.to_string().contains("  put back       2 addresses that another program removed\n"));
+    }
+
+    #[test]
     fn says_why_a_router_is_no_candidate() {
         let mut status = example();
         let router = status.virtual_routers.first_mut().unwrap();
