@@ -73,10 +73,32 @@ pub enum Command {
     ///
     /// Write it once and copy the file to the other host: (umask 077; vipd keygen > /etc/vipd/vrrp.key)
     Keygen,
+    /// Translates the configuration of another VRRP daemon
+    #[command(subcommand)]
+    Import(Import),
     /// Removes every address and pinned BPF object of this host's configuration
     ///
     /// For when no agent runs: systemd calls it after the agent has ended (ExecStopPost).
     Cleanup,
+}
+
+/// Whose configuration is translated.
+#[derive(Debug, Subcommand)]
+pub enum Import {
+    /// Prints a keepalived.conf as a vipd.toml; remarks on what has no equal go to stderr
+    ///
+    /// Nothing is changed and no agent is needed. Each remark names file, line and column. A check for mysqld becomes the
+    /// section [mysql], other scripts become [[script]]. A password is not copied: a remark says how to write its file.
+    /// Includes are followed, relative to the file that holds them.
+    ///
+    ///   vipd import keepalived /etc/keepalived/keepalived.conf > vipd.toml && vipd check-config vipd.toml
+    ///
+    /// Exit code: 0 when there is at least one virtual router, 1 when the file has a fault or no vrrp_instance.
+    #[command(verbatim_doc_comment)]
+    Keepalived {
+        /// The file, usually /etc/keepalived/keepalived.conf
+        file: PathBuf,
+    },
 }
 
 /// The kinds of server, as on the command line.

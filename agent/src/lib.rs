@@ -11,6 +11,7 @@ pub mod config;
 pub mod control;
 pub mod datapath;
 pub mod election;
+pub mod import;
 pub mod interfaces;
 pub mod keygen;
 pub mod lateness;

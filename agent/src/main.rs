@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
-use vipd::cli::{Cli, Command};
+use vipd::cli::{Cli, Command, Import};
 use vipd::config::Config;
 use vipd::{cleanup, control, mysql};
 
@@ -35,6 +35,7 @@ fn dispatch(Cli { command, agent }: &Cli) -> anyhow::Result<()> {
             print(&(statements.join(";\n") + ";\n"))
         }
         Command::Keygen => print(&(vipd::keygen::new_key()? + "\n")),
+        Command::Import(Import::Keepalived { file }) => import_keepalived(file),
         Command::Cleanup => cleanup::run(&Config::load(agent.config_path())?),
     }
 }
@@ -45,6 +46,15 @@ fn check_config(path: &Path) -> anyhow::Result<()> {
         eprintln!("{}: warning: {warning}", path.display());
     }
     print(&format!("{}: good\n", path.display()))
+}
+
+fn import_keepalived(file: &Path) -> anyhow::Result<()> {
+    let imported = vipd::import::read_keepalived(file)?;
+    for remark in &imported.remarks {
+        eprintln!("{remark}");
+    }
+    anyhow::ensure!(imported.routers > 0, "{}: no vrrp_instance to import", file.display());
+    print(&imported.toml)
 }
 
 /// Prints to stdout; a reader that has gone away is no fault.
