@@ -51,6 +51,8 @@ pub struct AgentSetting {
     pub peer: Option<std::net::Ipv4Addr>,
     /// The socket of its server; `None`: there is no server to watch.
     pub server_socket: Option<PathBuf>,
+    /// More lines of the virtual router.
+    pub more: Vec<String>,
 }
 
 /// `vipd run` on one host.
@@ -226,6 +228,9 @@ fn configure(host: &Host, setting: &AgentSetting, password: &Path, control: &Pat
     if let Some(peer) = setting.peer {
         // Writing to a String cannot fail.
         write!(text, "\npeers = [\"{peer}\"]").ok();
+    }
+    for line in &setting.more {
+        write!(text, "\n{line}").ok();
     }
     if let Some(socket) = &setting.server_socket {
         let server = format!(

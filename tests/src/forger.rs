@@ -42,6 +42,42 @@ pub fn flood(stranger: &Host, targets: &[Host; 2], length: Duration) -> Result<u
     }
 }
 
+/// Sends to the group, for each virtual router and three times a second, an advertisement with a wrong checksum and one
+/// that was routed, for `length`.
+pub fn murmur(stranger: &Host, vrids: &[u8], length: Duration) -> Result<()> {
+    let (own, group) = (stranger.address, Ipv4Addr::new(224, 0, 0, 18));
+    let packets: Vec<Vec<u8>> = vrids
+        .iter()
+        .flat_map(|&vrid| {
+            let mut wrong = vec![0x31, vrid, 100, 1, 0, 100, 0xde, 0xad];
+            wrong.extend(VIP.octets());
+            let mut routed = wrong.clone();
+            routed[6..8].copy_from_slice(&[0, 0]);
+            let sum = checksum(&[&own.octets()[..], &group.octets(), &[0, VRRP, 0, 12], &routed].concat());
+            routed[6..8].copy_from_slice(&sum.to_be_bytes());
+            [packet(255, own, group, &wrong), packet(64, own, group, &routed)]
+        })
+        .collect();
+    let send = move || -> Result<()> {
+        let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(i32::from(VRRP))));
+        let socket = socket.context("open a raw socket")?;
+        socket.set_header_included_v4(true).context("set IP_HDRINCL")?;
+        socket.set_multicast_if_v4(&own).context("set IP_MULTICAST_IF")?;
+        let end = Instant::now() + length;
+        while Instant::now() < end {
+            for packet in &packets {
+                socket.send_to(packet, &SocketAddrV4::new(group, 0).into()).context("send a forged packet")?;
+            }
+            std::thread::sleep(Duration::from_millis(333));
+        }
+        Ok(())
+    };
+    match stranger.namespace.spawn("forger", send)?.join() {
+        Ok(sent) => sent?,
+        Err(_) => bail!("the forger panicked"),
+    }
+}
+
 fn forgeries(stranger: Ipv4Addr, peer: Ipv4Addr, target: Ipv4Addr) -> Vec<Vec<u8>> {
     let good = |priority| advertisement(priority, peer, target);
     let changed = |offset: usize, value: u8| {

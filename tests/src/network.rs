@@ -33,6 +33,12 @@ impl Host {
         self.switch.ip(&["link", "set", &self.name, "up"]).map(drop)
     }
 
+    /// Keeps it from the other hosts that are isolated, or ends that; everybody else still reaches it.
+    pub fn isolate(&self, isolated: bool) -> Result<()> {
+        let state = if isolated { "on" } else { "off" };
+        self.switch.run("bridge", &["link", "set", "dev", &self.name, "isolated", state]).map(drop)
+    }
+
     /// The hardware address of its interface, as text.
     pub fn mac(&self) -> Result<String> {
         let link = self.namespace.ip(&["-o", "link", "show", INTERFACE])?;

@@ -124,6 +124,7 @@ impl Pair {
                 preempt: setting.preempt,
                 peer: setting.unicast.then(|| network.databases[1 - number].address),
                 server_socket: Some(servers[number].socket().to_owned()),
+                more: Vec::new(),
             };
             Agent::start(&run, &network.databases[number], &setting)
         };

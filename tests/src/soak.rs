@@ -139,15 +139,17 @@ pub fn endure(run: &Run, length: Duration, progress: bool) -> Result<Vec<Enduran
             preempt: true,
             peer: Some(peer.address),
             server_socket: None,
+            more: Vec::new(),
         };
         agents.push(Agent::start(run, host, &setting)?);
     }
     let mut incumbents = Vec::new();
     for (host, priority) in [(one, 101), (other, 100)] {
         for (name, vrid, address, realtime) in INCUMBENTS {
-            let address = format!("{address}/{PREFIX}");
-            let advertisement_interval = INTERVAL.1;
-            let setting = KeepalivedSetting { name, vrid, priority, advertisement_interval, address, realtime };
+            let addresses = vec![format!("{address}/{PREFIX}")];
+            let interval = INTERVAL.1;
+            let setting =
+                KeepalivedSetting { name, vrid, priority, interval, addresses, realtime, ..Default::default() };
             incumbents.push(Keepalived::start(run, host, &setting)?);
         }
     }
