@@ -1,6 +1,8 @@
 use core::net::IpAddr;
 use core::time::Duration;
 
+use agent_wire::Priority;
+
 use crate::election_times::{active_down_interval, lease, skew_time};
 use crate::input::Advert;
 use crate::parameters::RouterParameters;
@@ -199,12 +201,25 @@ impl Election {
                     self.become_backup(at, own, advert.interval);
                     return Outcome::Deposed { reason: Reason::HigherPriority };
                 }
-                if active.answered_at.is_none_or(|answered_at| at.saturating_since(answered_at) >= ANSWER_GAP) {
-                    active.answered_at = Some(at);
-                    active.adver_at = at;
-                }
+                active.tell_soon(at);
                 Outcome::RivalLives { until: at + lease(advert.interval) }
             }
+        }
+    }
+
+    /// The priority is another one now: a Backup's skew follows it, an Active tells the others soon.
+    pub(crate) fn change_priority(&mut self, now: Instant, before: Priority, own: &RouterParameters) {
+        match &mut self.state {
+            State::Initialize => {}
+            State::Backup(backup) => {
+                // A resignation of the only peer is answered without skew.
+                if backup.evidence.0 == Reason::PeerResigned && own.sole_peer.is_some() {
+                    return;
+                }
+                let skew = |priority| skew_time(own.version, priority, backup.active_adver_interval);
+                backup.active_down_at = backup.active_down_at + skew(own.priority) - skew(before);
+            }
+            State::Active(active) => active.tell_soon(now),
         }
     }
 
@@ -280,6 +295,16 @@ impl Election {
             woke_late: false,
             held: false,
         });
+    }
+}
+
+impl Active {
+    /// Advertises at once, but not in answer to each packet of a flood.
+    fn tell_soon(&mut self, at: Instant) {
+        if self.answered_at.is_none_or(|answered_at| at.saturating_since(answered_at) >= ANSWER_GAP) {
+            self.answered_at = Some(at);
+            self.adver_at = at;
+        }
     }
 }
 

@@ -9,6 +9,10 @@ use crate::time::Instant;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RouterId(pub usize);
 
+/// Something that priorities depend on: its index in [`Parameters::tracks`](crate::Parameters::tracks).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TrackId(pub usize);
+
 /// Ties the result of an effect to the step that asked for it. A stale ticket is ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Ticket(pub u64);
@@ -31,6 +35,8 @@ pub enum Input {
     /// News from before the end of an [`Action::AddAddresses`](crate::Action::AddAddresses) or of a removal comes before
     /// its [`Done`](Self::Done), or what the node did itself would look like the work of others.
     Addresses { router: RouterId, local: Vec<IpAddr>, missing: Vec<IpAddr> },
+    /// What was seen of something that priorities depend on.
+    Track { track: TrackId, outcome: TrackOutcome },
     /// News of the server.
     Server(ServerReport),
     /// An effect that was asked for has ended.
@@ -50,6 +56,14 @@ pub enum InterfaceState {
     NoSource,
     /// The sockets or the datapath cannot be opened on it; that is tried again.
     Unusable,
+}
+
+/// One look at an interface, or one run of a script.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TrackOutcome {
+    Passed,
+    /// Why, for people, as in `down` or `exit status 1`.
+    Failed(String),
 }
 
 /// An advertisement that passed all checks on receipt.

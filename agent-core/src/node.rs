@@ -1,19 +1,23 @@
 use core::time::Duration;
 
+use agent_wire::Priority;
+
 use crate::action::{Action, Gate};
 use crate::effects::Effects;
 use crate::election::{Election, Outcome};
-use crate::health::{Failure, Health, ServerState};
+use crate::health::Health;
 use crate::input::{Advert, Input, InterfaceState, Receiver, RouterId, ServerReport, Standing, StepFailure, Ticket};
 use crate::parameters::{Parameters, Writers};
 use crate::replication::Eligibility;
 use crate::snapshot::{RouterSnapshot, Snapshot};
 use crate::takeover::{Claim, Departure, Progress, Service, YieldOrder};
 use crate::time::Instant;
+use crate::tracking::Track;
 use crate::transition::{Phases, Reason, StateName, Transition};
 
 mod addresses;
 mod group;
+mod priority;
 
 use addresses::Guard;
 
@@ -32,8 +36,10 @@ const HOLD_OFF_MAX: Duration = Duration::from_secs(30);
 /// [`poll_timeout`](Self::poll_timeout) or the next input. `now` never goes back. A spurious call changes nothing.
 #[derive(Debug)]
 pub struct Node {
+    /// The priorities are the effective ones.
     parameters: Parameters,
     routers: Vec<Router>,
+    tracks: Vec<Track>,
     health: Health,
     eligibility: Eligibility,
     effects: Effects,
@@ -48,6 +54,7 @@ pub struct Node {
 
 #[derive(Debug)]
 struct Router {
+    configured: Priority,
     election: Election,
     service: Service,
     link_up: bool,
@@ -73,6 +80,7 @@ impl Node {
                 let router = RouterId(index);
                 effects.push(Action::SetGate { router, gate: Gate::Refuse });
                 Router {
+                    configured: own.priority,
                     election: if grouped { Election::in_group() } else { Election::new() },
                     service: Service::new(router),
                     link_up: false,
@@ -86,6 +94,7 @@ impl Node {
             })
             .collect();
         Self {
+            tracks: parameters.tracks.iter().map(|_| Track::default()).collect(),
             parameters,
             routers,
             health: Health::new(),
@@ -120,6 +129,7 @@ impl Node {
                 }
             }
             Input::Addresses { router, local, missing } => self.handle_addresses(router, local, missing),
+            Input::Track { track, outcome } => self.handle_track(now, track, outcome),
             Input::Server(report) => self.handle_server(now, report),
             Input::Done { ticket, result } => self.handle_done(now, ticket, result.as_ref().map(|&()| ())),
             Input::Shutdown => self.shutting_down = true,
@@ -169,9 +179,12 @@ impl Node {
     /// What there is to see, by the same functions that decide.
     #[must_use]
     pub fn snapshot(&self, now: Instant) -> Snapshot {
-        let routers = self.routers.iter().zip(&self.parameters.routers).map(|(router, own)| RouterSnapshot {
+        let routers = self.routers.iter().zip(&self.parameters.routers).enumerate();
+        let routers = routers.map(|(index, (router, own))| RouterSnapshot {
             state: router.election.state_name(),
             serving: router.service.is_serving(),
+            effective_priority: own.priority,
+            priority_parts: self.priority_parts(index, router.election.state_name() == StateName::Active),
             hindrance: router.hindrance,
             active_address: match router.election.state_name() {
                 StateName::Active => Some(own.source_address),
@@ -394,22 +407,18 @@ impl Node {
             InterfaceState::Unusable => return Some(Reason::InterfaceUnusable),
             InterfaceState::Ready { .. } => {}
         }
-        let hinders_group = |other: &Router| !other.can_carry() || other.guard.is_contested(now);
+        if let Some((reason, _)) = self.track_fault(index) {
+            return Some(reason);
+        }
+        let hinders_group = |(index, other): (usize, &Router)| {
+            !other.can_carry() || other.guard.is_contested(now) || self.track_fault(index).is_some()
+        };
         let alone = !self.is_grouped() || router.guard.is_contested(now);
-        if !alone && self.routers.iter().any(hinders_group) {
+        if !alone && self.routers.iter().enumerate().any(hinders_group) {
             return Some(Reason::GroupHindered);
         }
-        if let Some(own) = &self.parameters.server {
-            match self.health.state() {
-                ServerState::Failed(Failure::Died(_)) => return Some(Reason::ServerDied),
-                ServerState::Failed(Failure::Probe(_)) => return Some(Reason::ServerFailed),
-                ServerState::Unknown if !active => return Some(Reason::ServerUnknown),
-                ServerState::Degraded(_) if !active => return Some(Reason::ServerDegraded),
-                ServerState::Unknown | ServerState::Degraded(_) | ServerState::Healthy => {}
-            }
-            if !active && let Err(reason) = self.eligibility.verdict(own) {
-                return Some(reason);
-            }
+        if let Some(reason) = self.server_fault(active) {
+            return Some(reason);
         }
         if router.guard.is_contested(now) {
             return Some(Reason::AddressContested);
@@ -434,8 +443,11 @@ impl Node {
         } else {
             YieldOrder::FenceThenRemove
         };
-        let contested = reason == Reason::AddressContested;
-        let detail = contested.then(|| self.routers[index].guard.take_contest()).flatten();
+        let detail = if reason == Reason::AddressContested {
+            self.routers[index].guard.take_contest()
+        } else {
+            self.track_fault(index).filter(|(fault, _)| *fault == reason).map(|(_, detail)| detail)
+        };
         let departure = Departure { at: now, evidence_at, reason, to: StateName::Initialize, detail };
         self.yield_up(index, departure, order);
     }

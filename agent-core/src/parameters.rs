@@ -4,11 +4,15 @@ use core::time::Duration;
 use agent_wire::vrrp::Version;
 use agent_wire::{Priority, Vrid};
 
+use crate::input::TrackId;
+
 /// What a node needs to know to decide; the configuration file is turned into this once it is found valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parameters {
     /// In the order of the configuration; a [`RouterId`](crate::RouterId) is an index into it.
     pub routers: Vec<RouterParameters>,
+    /// What priorities depend on; a [`TrackId`](crate::TrackId) is an index into it.
+    pub tracks: Vec<TrackParameters>,
     /// `None`: plain VRRP, no server behind the address.
     pub server: Option<ServerParameters>,
 }
@@ -35,6 +39,33 @@ pub struct RouterParameters {
     pub announce_repeat: Vec<Duration>,
     /// How often to announce after the last of `announce_repeat`.
     pub announce_refresh: Duration,
+    /// What its priority depends on.
+    pub tracks: Vec<TrackWeight>,
+}
+
+/// Something that priorities depend on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrackParameters {
+    pub kind: TrackKind,
+    pub name: String,
+    /// Good outcomes in a row that make it good again, at least 1.
+    pub rise: u32,
+    /// Bad outcomes in a row that make it fail, at least 1.
+    pub fall: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TrackKind {
+    Interface,
+    Script,
+}
+
+/// What the failure of a track means for a router.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TrackWeight {
+    pub track: TrackId,
+    /// Added to the priority while the track fails, `-253..=253`; 0: the router is no candidate then.
+    pub weight: i32,
 }
 
 /// The MySQL or MariaDB server behind the virtual addresses.

@@ -79,6 +79,12 @@ pub enum Reason {
     GroupDeposed,
     /// Another virtual router of this host, which has to be Active together with this one, cannot be.
     GroupHindered,
+    /// A tracked interface is down.
+    InterfaceDown,
+    /// A tracked script fails.
+    ScriptFailed,
+    /// A tracked script has not given its first result yet.
+    ScriptUnknown,
     /// The process of the server has ended.
     ServerDied,
     /// Probes of the server failed `fall` times in a row.
@@ -127,6 +133,9 @@ impl Reason {
             Self::AddressContested => ("address_contested", "another program keeps removing a virtual address"),
             Self::GroupDeposed => ("group_deposed", "another virtual router of this host was deposed"),
             Self::GroupHindered => ("group_hindered", "another virtual router of this host cannot be Active"),
+            Self::InterfaceDown => ("interface_down", "a tracked interface is down"),
+            Self::ScriptFailed => ("script_failed", "a tracked script fails"),
+            Self::ScriptUnknown => ("script_unknown", "a tracked script has not given its first result yet"),
             Self::ServerDied => ("server_died", "the process of the database server has ended"),
             Self::ServerFailed => ("server_failed", "the database server does not do its work"),
             Self::ServerUnknown => ("server_unknown", "the database server is not judged yet"),

@@ -37,9 +37,10 @@ impl Driver {
             startup_delay: Duration::ZERO,
             announce_repeat: vec![Duration::ZERO],
             announce_refresh: Duration::from_secs(60),
+            tracks: Vec::new(),
         };
         let now = Instant::from_nanos(0);
-        let node = Node::new(now, Parameters { routers: vec![router], server: None });
+        let node = Node::new(now, Parameters { routers: vec![router], tracks: Vec::new(), server: None });
         let mut driver = Self { node, now, actions: Vec::new() };
         driver.collect();
         driver.actions.clear();

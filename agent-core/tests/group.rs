@@ -40,6 +40,7 @@ impl Host {
             startup_delay: Duration::ZERO,
             announce_repeat: vec![Duration::ZERO],
             announce_refresh: Duration::from_secs(60),
+            tracks: Vec::new(),
         };
         let server = ServerParameters {
             fall: 2,
@@ -50,7 +51,7 @@ impl Host {
         };
         let now = Instant::from_nanos(1_000_000_000);
         let routers = vec![router("v4", OWN_V4, PEER_V4), router("v6", OWN_V6, PEER_V6)];
-        let node = Node::new(now, Parameters { routers, server: Some(server) });
+        let node = Node::new(now, Parameters { routers, tracks: Vec::new(), server: Some(server) });
         let mut host = Self { node, now, reports: Vec::new() };
         for router in [V4, V6] {
             host.give(Input::Link { router, up: true });

@@ -40,6 +40,7 @@ impl Driver {
             startup_delay: Duration::ZERO,
             announce_repeat: vec![Duration::ZERO, Duration::from_millis(20)],
             announce_refresh: Duration::from_secs(60),
+            tracks: Vec::new(),
         };
         let server = ServerParameters {
             fall: 2,
@@ -49,7 +50,7 @@ impl Driver {
             catch_up_lag: Duration::from_secs(1),
         };
         let now = Instant::from_nanos(1_000_000_000);
-        let parameters = Parameters { routers: vec![router], server: Some(server) };
+        let parameters = Parameters { routers: vec![router], tracks: Vec::new(), server: Some(server) };
         Self { node: Node::new(now, parameters), now, ticket: None }
     }
 

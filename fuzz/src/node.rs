@@ -62,6 +62,7 @@ impl Run {
             startup_delay: Duration::from_millis(if shape & 32 == 0 { 0 } else { 700 }),
             announce_repeat: vec![Duration::ZERO, Duration::from_millis(20), Duration::from_secs(1)],
             announce_refresh: Duration::from_secs(30),
+            tracks: Vec::new(),
         });
         let writers = match shape >> 6 {
             0 => None,
@@ -75,7 +76,7 @@ impl Run {
             require_replication: shape >> 6 == 3,
             catch_up_lag: Duration::from_secs(1),
         });
-        let parameters = Parameters { routers: routers.collect(), server };
+        let parameters = Parameters { routers: routers.collect(), tracks: Vec::new(), server };
         let now = Instant::from_nanos(1_000_000_000);
         Self {
             node: Node::new(now, parameters.clone()),

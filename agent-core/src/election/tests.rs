@@ -24,6 +24,7 @@ fn own() -> RouterParameters {
         startup_delay: Duration::ZERO,
         announce_repeat: vec![Duration::ZERO],
         announce_refresh: Duration::from_secs(60),
+        tracks: Vec::new(),
     }
 }
 

@@ -111,6 +111,7 @@ fn parameters(index: usize, hosts: usize, equal_priorities: bool) -> Parameters 
         startup_delay: Duration::ZERO,
         announce_repeat: vec![Duration::ZERO, Duration::from_millis(20)],
         announce_refresh: Duration::from_secs(60),
+        tracks: Vec::new(),
     };
     let server = ServerParameters {
         fall: 2,
@@ -119,5 +120,5 @@ fn parameters(index: usize, hosts: usize, equal_priorities: bool) -> Parameters 
         require_replication: true,
         catch_up_lag: Duration::from_secs(1),
     };
-    Parameters { routers: vec![router], server: Some(server) }
+    Parameters { routers: vec![router], tracks: Vec::new(), server: Some(server) }
 }
