@@ -5,13 +5,14 @@ mod document;
 pub mod duration;
 mod other_sections;
 mod problem;
+mod tracking;
 mod virtual_router;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use agent_core::{Parameters, RouterParameters, ServerParameters, Writers};
+use agent_core::{Parameters, RouterParameters, ServerParameters, TrackWeight, Writers};
 use agent_wire::checksum::ChecksumForm;
 use agent_wire::vrrp::Version;
 use agent_wire::{Priority, Vrid};
@@ -67,7 +68,7 @@ pub struct VirtualRouter {
     pub startup_delay: Duration,
     pub checksum_form: ChecksumForm,
     pub authentication: Option<Authentication>,
-    pub track_interfaces: Vec<String>,
+    pub track_interfaces: Vec<TrackedInterface>,
     pub track_scripts: Vec<String>,
     pub announce_repeat: Vec<Duration>,
     pub announce_refresh: Duration,
@@ -90,11 +91,22 @@ pub enum Authentication {
     Pass { key_file: PathBuf },
 }
 
+/// An interface that a virtual router depends on beside its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrackedInterface {
+    pub name: String,
+    /// Added to the priority while it is down; 0: the router is no candidate then.
+    pub weight: i32,
+}
+
 /// One `[[script]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Script {
     pub name: String,
-    pub command: String,
+    /// The program, by its absolute path, and its arguments.
+    pub command: Vec<String>,
+    /// Exists on this host.
+    pub user: String,
     pub interval: Duration,
     pub timeout: Duration,
     pub rise: u32,
@@ -214,7 +226,7 @@ impl Config {
     }
 
     fn read(root: &Section<'_>, path: &Path) -> Self {
-        let scripts = other_sections::read_scripts(root);
+        let scripts = tracking::read_scripts(root);
         let virtual_routers = virtual_router::read_all(root, &scripts);
         let config = Self {
             path: path.to_owned(),
@@ -259,28 +271,30 @@ impl Config {
     /// What the decisions need; the source of a router that names none is unspecified until its interface is known.
     #[must_use]
     pub fn parameters(&self) -> Parameters {
-        let routers = self.virtual_routers.iter().map(VirtualRouter::parameters);
-        Parameters { routers: routers.collect(), server: self.mysql.as_ref().map(Mysql::parameters) }
+        let tracks = self.tracks();
+        let routers = self.virtual_routers.iter().map(|router| router.parameters(self.weights(router, &tracks)));
+        Parameters { routers: routers.collect(), server: self.mysql.as_ref().map(Mysql::parameters), tracks }
     }
 
     /// Settings that are valid but that this version does not act on, one sentence per section.
     #[must_use]
     pub fn not_in_effect(&self) -> Vec<String> {
-        let routers = &self.virtual_routers;
         let semi_sync = self.mysql.as_ref().is_some_and(|mysql| mysql.durability == Durability::SemiSync);
-        let tracking =
-            routers.iter().any(|router| !router.track_interfaces.is_empty() || !router.track_scripts.is_empty());
+        let untracked = self.scripts.iter().filter(|script| !self.is_tracked(script));
+        let untracked = untracked.map(|script| {
+            format!("[[script]] {:?}: never run, no virtual router names it in track_scripts", script.name)
+        });
         [
             ("[peer]", self.peer.is_some()),
             ("[witness]", self.witness.is_some()),
             ("[gateway]", self.gateway.is_some()),
             ("[notify]", self.notify.is_some()),
-            ("virtual_router.track_interfaces, track_scripts and [[script]]", tracking || !self.scripts.is_empty()),
             ("mysql.replication.durability = \"semi-sync\"", semi_sync),
         ]
         .into_iter()
         .filter(|(_, present)| *present)
         .map(|(section, _)| format!("{section}: not in effect, this version of vipd does not act on it yet"))
+        .chain(untracked)
         .collect()
     }
 
@@ -317,7 +331,7 @@ impl VirtualRouter {
         self.addresses.iter().any(|address| address.address.is_ipv6())
     }
 
-    fn parameters(&self) -> RouterParameters {
+    fn parameters(&self, tracks: Vec<TrackWeight>) -> RouterParameters {
         let v6 = self.addresses.first().is_some_and(|own| own.address.is_ipv6());
         let unspecified = if v6 { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
         RouterParameters {
@@ -336,6 +350,7 @@ impl VirtualRouter {
             startup_delay: self.startup_delay,
             announce_repeat: self.announce_repeat.clone(),
             announce_refresh: self.announce_refresh,
+            tracks,
         }
     }
 }

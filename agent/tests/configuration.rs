@@ -283,7 +283,6 @@ fn each_fault_is_named_with_its_remedy() {
             "virtual_router[0].authentication.key",
             &["unknown key"],
         ),
-        (end, "track_scripts = [\"disk\"]", 5, "virtual_router[0].track_scripts[0]", &["no [[script]]"]),
         (end, "announce.repeat = [\"20ms\"]", 5, "virtual_router[0].announce.repeat", &["begin with \"0ms\""]),
         (end, "announce.repeat = [\"0ms\", \"2s\", \"1s\"]", 5, "virtual_router[0].announce.repeat", &["rise"]),
         (end, "announce.repeat = []", 5, "virtual_router[0].announce.repeat", &["1 to 32"]),
@@ -323,8 +322,6 @@ fn each_fault_is_named_with_its_remedy() {
         (end, "[control]\nmetrics = \"9651\"", 6, "control.metrics", &["with its port"]),
         (end, "[notify]\nwebhook = \"example\"", 6, "notify.webhook", &["https://"]),
         (end, "[notify]\nemail = { to = [], from = \"a\", smtp = \"b\" }", 6, "notify.email.to", &["at least one"]),
-        (end, "[[script]]\nname = \"disk\"", 5, "script[0].command", &["missing"]),
-        (end, "[[script]]\nname = \"a\"\ncommand = \"b\"\nweight = 300", 8, "script[0].weight", &["-253..=253"]),
         (end, "[server]", 5, "server", &["unknown key"]),
         (end, "[node]\nname = 1", 6, "node.name", &["a text in quotes"]),
         (end, "node = 1", 5, "virtual_router[0].node", &["unknown key"]),
@@ -462,7 +459,7 @@ fn a_bad_key_file_is_told_by_its_line_without_the_key() {
 fn what_is_not_in_effect_is_said_once_per_section() {
     let config = parse(&everything()).unwrap();
     let sentences = config.not_in_effect();
-    for section in ["[peer]", "[witness]", "[gateway]", "[notify]", "[[script]]"] {
+    for section in ["[peer]", "[witness]", "[gateway]", "[notify]"] {
         assert_eq!(sentences.iter().filter(|sentence| sentence.contains(section)).count(), 1, "{section}");
     }
 }

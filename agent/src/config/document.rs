@@ -284,6 +284,18 @@ impl<'d> Field<'d> {
         array.iter().enumerate().map(element).collect()
     }
 
+    pub(super) fn is_list(&self) -> bool {
+        self.value.get_ref().is_array()
+    }
+
+    pub(super) fn is_table(&self) -> bool {
+        self.value.get_ref().is_table()
+    }
+
+    pub(super) fn section(&self) -> Option<Section<'d>> {
+        Self { path: self.path.clone(), value: self.value, findings: self.findings }.into_section()
+    }
+
     fn into_section(self) -> Option<Section<'d>> {
         let Some(table) = self.value.get_ref().as_table() else {
             self.refuse_type("a section");

@@ -1,11 +1,9 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use super::document::{Field, Section};
-use super::{Control, DEFAULT_PIN_DIR, DEFAULT_SOCKET, DatapathMode, Email, Gateway, Notify, Peer, Script, Witness};
+use super::{Control, DEFAULT_PIN_DIR, DEFAULT_SOCKET, DatapathMode, Email, Gateway, Notify, Peer, Witness};
 
-const HOUR: Duration = Duration::from_secs(3600);
 const PLACEHOLDER: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);
 
 pub(super) fn read_node_name(root: &Section<'_>) -> String {
@@ -21,39 +19,6 @@ pub(super) fn read_node_name(root: &Section<'_>) -> String {
 fn host_name() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     if name.trim().is_empty() { "localhost".to_owned() } else { name.trim().to_owned() }
-}
-
-pub(super) fn read_scripts(root: &Section<'_>) -> Vec<Script> {
-    let mut scripts: Vec<Script> = Vec::new();
-    for section in root.sections("script") {
-        let name = section.required("name", "each script has a name");
-        let text = name.as_ref().and_then(Field::text).unwrap_or_default().to_owned();
-        if let Some(field) = name.filter(|_| scripts.iter().any(|script| script.name == text)) {
-            field.refuse("another script has this name", "give each its own name");
-        }
-        let command = section.required("command", "a command line");
-        scripts.push(Script {
-            name: text,
-            command: command.and_then(|field| field.text()).unwrap_or_default().to_owned(),
-            interval: section.duration(
-                "interval",
-                Duration::from_secs(1),
-                Duration::from_millis(100)..=HOUR,
-                "\"1s\" suits most scripts",
-            ),
-            timeout: section.duration(
-                "timeout",
-                Duration::from_secs(1),
-                Duration::from_millis(10)..=HOUR,
-                "\"1s\" suits most scripts",
-            ),
-            rise: section.integer("rise", 2, 1..=100, "2 suits most scripts"),
-            fall: section.integer("fall", 2, 1..=100, "2 suits most scripts"),
-            weight: section.integer("weight", 0, -253..=253, "0 makes a failed script disqualify the node"),
-        });
-        section.refuse_unknown();
-    }
-    scripts
 }
 
 pub(super) fn read_peer(root: &Section<'_>) -> Option<Peer> {

@@ -8,6 +8,7 @@ use agent_wire::vrrp::Version;
 use agent_wire::{Centiseconds, Priority, Vrid};
 
 use super::document::{Field, Section};
+use super::tracking::{tracked_interfaces, tracked_scripts};
 use super::{AddressWithPrefix, Authentication, Script, VirtualRouter};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -116,7 +117,7 @@ fn read(section: &Section<'_>, scripts: &[Script]) -> VirtualRouter {
     router
 }
 
-fn interface_name(field: &Field<'_>) -> Option<String> {
+pub(super) fn interface_name(field: &Field<'_>) -> Option<String> {
     let name = field.text()?;
     let unfit = |letter: char| letter.is_whitespace() || letter == '/' || letter == '\0';
     if name.len() > MAX_INTERFACE_NAME || name.contains(unfit) || name == "." || name == ".." {
@@ -326,23 +327,6 @@ fn authentication(section: &Section<'_>, version: Version) -> Option<Authenticat
             None
         }
     }
-}
-
-fn tracked_interfaces(section: &Section<'_>) -> Vec<String> {
-    let fields = section.optional("track_interfaces").map(|field| field.elements()).unwrap_or_default();
-    fields.iter().filter_map(interface_name).collect()
-}
-
-fn tracked_scripts(section: &Section<'_>, scripts: &[Script]) -> Vec<String> {
-    let mut names = Vec::new();
-    for field in section.optional("track_scripts").map(|field| field.elements()).unwrap_or_default() {
-        let Some(name) = field.text() else { continue };
-        if !scripts.iter().any(|script| script.name == name) {
-            field.refuse("no [[script]] has this name", "add the script, or correct the name");
-        }
-        names.push(name.to_owned());
-    }
-    names
 }
 
 fn repeat(list: &Field<'_>) -> Vec<Duration> {
