@@ -1,3 +1,4 @@
+use core::fmt;
 use core::net::IpAddr;
 use core::time::Duration;
 
@@ -52,6 +53,17 @@ pub struct TrackParameters {
     pub rise: u32,
     /// Bad outcomes in a row that make it fail, at least 1.
     pub fall: u32,
+}
+
+/// As in `interface ens34`.
+impl fmt::Display for TrackParameters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.kind {
+            TrackKind::Interface => "interface",
+            TrackKind::Script => "script",
+        };
+        write!(f, "{kind} {}", self.name)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -25,9 +25,11 @@ use crate::unheard::Unheard;
 use crate::vip::Vips;
 
 mod addresses;
+mod tracked;
 mod wires;
 
 use addresses::{VipJob, VipQueue};
+use tracked::TrackedInterfaces;
 use wires::Wires;
 
 /// How often the status is renewed while nothing happens.
@@ -125,6 +127,7 @@ struct Election {
     node: Node,
     settings: Settings,
     wires: Wires,
+    tracked: TrackedInterfaces,
     datapath: Datapath,
     vips: VipQueue,
     announcer: Announcer,
@@ -161,6 +164,7 @@ pub async fn run(settings: Settings, channels: Channels) -> anyhow::Result<()> {
     let mut election = Election {
         node: Node::new(now, settings.parameters.clone()),
         wires,
+        tracked: TrackedInterfaces::new(&settings.parameters),
         datapath,
         vips: VipQueue::start(vips, channels.events.clone()),
         announcer: Announcer::new(),
@@ -247,6 +251,12 @@ impl Election {
                 self.settings.parameters.routers[router.0].source_address = source;
             }
             self.node.handle_input(now, input);
+        }
+        for (input, sentence) in self.tracked.look(&self.wires.interfaces) {
+            self.node.handle_input(now, input);
+            if let Some(sentence) = sentence {
+                self.tell(Event::Trouble(sentence));
+            }
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use agent_core::{Input, Parameters, StateName};
+use agent_core::{Input, Parameters, PartSource, StateName};
 use anyhow::{Context, bail};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -303,7 +303,8 @@ fn assemble(
             state: seen.state.as_str().to_owned(),
             serving: seen.serving,
             priority: router.priority.as_u8(),
-            effective_priority: if candidate { router.priority.as_u8() } else { 0 },
+            effective_priority: if candidate { seen.effective_priority.as_u8() } else { 0 },
+            priority_parts: seen.priority_parts.iter().map(|part| priority_part(part, parameters)).collect(),
             addresses: router.addresses.iter().map(|own| format!("{}/{}", own.address, own.prefix)).collect(),
             active_address: seen.active_address.map(|address| address.to_string()),
             advertisement_interval_ms: millis(router.advertisement_interval),
@@ -331,6 +332,18 @@ fn assemble(
         mysql: parameters.server.as_ref().map(|_| mysql_status(view, facts)),
         peer: None,
     }
+}
+
+fn priority_part(part: &agent_core::PriorityPart, parameters: &Parameters) -> status::PriorityPart {
+    let source = match part.source {
+        PartSource::Configured => "configured".to_owned(),
+        PartSource::Server => "mysql".to_owned(),
+        PartSource::Group(router) => {
+            format!("virtual router {}", parameters.routers.get(router.0).map_or("?", |router| router.name.as_str()))
+        }
+        PartSource::Track(track) => parameters.tracks.get(track.0).map_or("?".to_owned(), ToString::to_string),
+    };
+    status::PriorityPart { source, value: part.value, reason: part.reason.clone(), fault: part.fault }
 }
 
 fn transition_status(at: SystemTime, transition: &agent_core::Transition) -> status::TransitionStatus {

@@ -57,8 +57,11 @@ pub struct RouterStatus {
     pub serving: bool,
     /// As configured, `1..=254`.
     pub priority: u8,
-    /// As advertised.
+    /// As advertised; 0 while the router is no candidate.
     pub effective_priority: u8,
+    /// What makes the priority, the configured one first; their sum is kept within `1..=254`.
+    #[serde(default)]
+    pub priority_parts: Vec<PriorityPart>,
     /// With their prefix.
     pub addresses: Vec<String>,
     /// The primary address of the Active Router, as far as one is known.
@@ -77,6 +80,19 @@ pub struct RouterStatus {
     #[serde(default)]
     pub hindrance_text: Option<String>,
     pub last_transition: Option<TransitionStatus>,
+}
+
+/// One of the things that the priority depends on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PriorityPart {
+    /// `configured`, `mysql`, or `interface`, `script` or `virtual router` with a name.
+    pub source: String,
+    /// What it adds.
+    pub value: i32,
+    /// Why it is not as it should be.
+    pub reason: Option<String>,
+    /// Whether it keeps the router from being a candidate.
+    pub fault: bool,
 }
 
 /// Advertisements since the start of the agent.
@@ -197,7 +213,17 @@ pub(crate) fn example() -> Status {
             state: "active".to_owned(),
             serving: true,
             priority: 100,
-            effective_priority: 100,
+            effective_priority: 80,
+            priority_parts: vec![
+                PriorityPart { source: "configured".to_owned(), value: 100, reason: None, fault: false },
+                PriorityPart {
+                    source: "interface ens34".to_owned(),
+                    value: -20,
+                    reason: Some("down".to_owned()),
+                    fault: false,
+                },
+                PriorityPart { source: "script disk".to_owned(), value: 0, reason: None, fault: false },
+            ],
             addresses: vec!["192.168.73.150/24".to_owned()],
             active_address: Some("192.168.73.141".to_owned()),
             advertisement_interval_ms: 100,

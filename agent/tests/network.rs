@@ -15,6 +15,8 @@ mod announcements;
 mod namespace;
 #[path = "network/neighbouring_addresses.rs"]
 mod neighbouring_addresses;
+#[path = "network/tracking.rs"]
+mod tracking;
 #[path = "network/ways_in.rs"]
 mod ways_in;
 #[path = "network/xdp.rs"]

@@ -1,5 +1,4 @@
 //! What a configuration says of tracked interfaces and scripts, and what is wrong with it.
-#![expect(clippy::unwrap_used, reason = "a test panics where its premises fail")]
 
 use std::path::Path;
 use std::time::Duration;

@@ -5,7 +5,7 @@ use agent_wire::Priority;
 use super::Node;
 use crate::health::{Failure, ServerState};
 use crate::input::{RouterId, TrackId, TrackOutcome};
-use crate::parameters::{TrackKind, TrackParameters, TrackWeight};
+use crate::parameters::{TrackKind, TrackWeight};
 use crate::snapshot::{PartSource, PriorityPart};
 use crate::time::Instant;
 use crate::tracking::TrackState;
@@ -51,12 +51,7 @@ impl Node {
     pub(super) fn track_fault(&self, index: usize) -> Option<(Reason, String)> {
         self.tracked(index).find_map(|(own, state)| {
             let (reason, why) = self.fault(own, state)?;
-            let TrackParameters { kind, name, .. } = self.parameters.tracks.get(own.track.0)?;
-            let kind = match kind {
-                TrackKind::Interface => "interface",
-                TrackKind::Script => "script",
-            };
-            Some((reason, format!("{kind} {name}: {why}")))
+            Some((reason, format!("{}: {why}", self.parameters.tracks.get(own.track.0)?)))
         })
     }
 

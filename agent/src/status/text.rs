@@ -1,6 +1,6 @@
 use std::fmt;
 
-use super::{MysqlStatus, PeerStatus, RouterStatus, Status, TransitionStatus};
+use super::{MysqlStatus, PeerStatus, PriorityPart, RouterStatus, Status, TransitionStatus};
 
 /// The status for people: one screen, aligned.
 impl fmt::Display for Status {
@@ -37,6 +37,11 @@ fn write_router(f: &mut fmt::Formatter<'_>, router: &RouterStatus) -> fmt::Resul
     let state = router.state.to_uppercase();
     line(f, "virtual router", &format!("{} (vrid {} on {})", router.name, router.vrid, router.interface))?;
     line(f, "  state", &format!("{state}, {serving}, priority {}", router.effective_priority))?;
+    let effective = router.priority_parts.iter().filter(|part| part.value != 0 || part.reason.is_some());
+    let parts: Vec<_> = effective.map(ToString::to_string).collect();
+    if parts.len() > 1 {
+        line(f, "  priority", &parts.join(", "))?;
+    }
     line(f, "  addresses", &router.addresses.join(" "))?;
     line(f, "  active router", router.active_address.as_deref().unwrap_or("none is heard"))?;
     if let Some(lease) = router.lease_remaining_ms {
@@ -63,6 +68,18 @@ fn write_router(f: &mut fmt::Formatter<'_>, router: &RouterStatus) -> fmt::Resul
     match &router.last_transition {
         Some(transition) => write_transition(f, transition),
         None => Ok(()),
+    }
+}
+
+/// As in `-20 interface ens34 (down)`.
+impl fmt::Display for PriorityPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.fault, self.source.as_str()) {
+            (true, source) => write!(f, "fault: {source}")?,
+            (false, "configured") => write!(f, "{} configured", self.value)?,
+            (false, source) => write!(f, "{:+} {source}", self.value)?,
+        }
+        self.reason.as_ref().map_or(Ok(()), |reason| write!(f, " ({reason})"))
     }
 }
 
@@ -141,7 +158,8 @@ mod tests {
         for part in [
             "node             db1, vipd 0.1.0, up 1d 2h\n",
             "datapath         native on ens33, gate in the kernel\n",
-            "  state          ACTIVE, serving, priority 100\n",
+            "  state          ACTIVE, serving, priority 80\n",
+            "  priority       100 configured, -20 interface ens34 (down)\n",
             "  lease          271 ms left\n",
             "  refused        checksum 2\n",
             "backup to active: the Active Router has fallen silent\n",
@@ -159,6 +177,18 @@ mod tests {
         assert!(!status.to_string().contains("put back"));
         status.virtual_routers.first_mut().unwrap().addresses_restored = 2;
         assert!(status.to_string().contains("  put back       2 addresses that another program removed\n"));
+    }
+
+    #[test]
+    fn a_fault_is_named_with_its_reason_and_a_priority_as_configured_is_not_taken_apart() {
+        let mut status = example();
+        let parts = &mut status.virtual_routers.first_mut().unwrap().priority_parts;
+        parts.remove(1);
+        assert!(!status.to_string().contains("configured,"), "{status}");
+        let script = status.virtual_routers.first_mut().unwrap().priority_parts.last_mut().unwrap();
+        (script.fault, script.reason) = (true, Some("exit status 1".to_owned()));
+        let line = "  priority       100 configured, fault: script disk (exit status 1)\n";
+        assert!(status.to_string().contains(line), "{status}");
     }
 
     #[test]

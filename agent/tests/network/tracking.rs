@@ -1,0 +1,74 @@
+//! What a tracked interface or script does to a running agent and to what it sends.
+
+use serde_json::json;
+
+use crate::agent::Agent;
+use crate::namespace::{Host, Pair};
+
+/// A second interface of a host, with a peer beside it that holds its carrier.
+fn add_interface(host: &Host) {
+    host.ip("link add t0 type veth peer name t1");
+    for name in ["t0", "t1"] {
+        host.ip(&format!("link set {name} up"));
+    }
+}
+
+fn part(source: &str, value: i32, reason: Option<&str>, fault: bool) -> serde_json::Value {
+    json!({ "source": source, "value": value, "reason": reason, "fault": fault })
+}
+
+#[test]
+fn a_tracked_interface_that_goes_down_lowers_the_priority_and_the_peer_preempts() {
+    let Some(pair) = Pair::new() else { return };
+    add_interface(&pair.a);
+    let tracks = "priority = 110\ntrack_interfaces = [{ interface = \"t0\", weight = -20 }]";
+    let mut one = Agent::start(&pair.a, "auto", tracks);
+    let router = one.wait_serving();
+    assert_eq!(
+        router["priority_parts"],
+        json!([part("configured", 110, None, false), part("interface t0", 0, None, false)])
+    );
+    let mut other = Agent::start(&pair.b, "auto", "priority = 100");
+    other.wait_until("standing by", |router| router["state"] == "backup");
+
+    // The carrier goes with the other end.
+    pair.a.ip("link set t1 down");
+    other.wait_serving();
+    let router = one.wait_until("standing by", |router| router["state"] == "backup");
+    assert_eq!((&router["priority"], &router["effective_priority"]), (&json!(110), &json!(90)));
+    assert_eq!(router["priority_parts"][1], part("interface t0", -20, Some("down"), false));
+    assert_eq!(router["last_transition"]["reason"], "higher_priority");
+
+    pair.a.ip("link set t1 up");
+    let router = one.wait_serving();
+    assert_eq!(router["effective_priority"], 110);
+    for sentence in ["tracked interface t0 is down", "tracked interface t0 can carry traffic again"] {
+        assert!(one.log().contains(sentence), "{sentence} is not in\n{}", one.log());
+    }
+}
+
+#[test]
+fn a_plainly_tracked_interface_that_goes_down_or_vanishes_makes_the_router_resign() {
+    let Some(pair) = Pair::new() else { return };
+    let mut one = Agent::start(&pair.a, "auto", "priority = 110\ntrack_interfaces = [\"t0\"]");
+    let router = one.wait_hindered("interface_down");
+    assert_eq!(router["priority_parts"][1], part("interface t0", 0, Some("no such interface"), true));
+    assert_eq!(router["effective_priority"], 0);
+    let mut other = Agent::start(&pair.b, "auto", "priority = 100");
+    other.wait_serving();
+    for fault in ["link set t0 down", "link del t0", "link set t0 name t9"] {
+        pair.a.ip("link add t0 type veth peer name t1");
+        for name in ["t0", "t1"] {
+            pair.a.ip(&format!("link set {name} up"));
+        }
+        one.wait_serving();
+        other.wait_until("standing by", |router| router["state"] == "backup");
+        pair.a.ip(fault);
+        let router = one.wait_hindered("interface_down");
+        assert_eq!(router["last_transition"]["reason"], "interface_down", "{fault}");
+        assert_eq!(other.wait_serving()["last_transition"]["reason"], "peer_resigned", "{fault}");
+        if !fault.contains("del") {
+            pair.a.ip("link del t1");
+        }
+    }
+}
