@@ -21,6 +21,7 @@ pub mod mysql;
 pub mod readiness;
 pub mod realtime;
 pub mod run;
+pub mod script;
 pub mod secret;
 pub mod service_manager;
 pub mod status;

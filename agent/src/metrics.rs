@@ -1,6 +1,7 @@
 //! What Prometheus is told, in the names of the project's contract.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use agent_core::{Phases, Transition};
 use prometheus_client::encoding::{EncodeMetric, MetricEncoder, NoLabelSet, text};
@@ -12,6 +13,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use crate::lateness::{BOUNDS, Lateness};
+use crate::script::Counts;
 use crate::status::Status;
 
 /// The type of what [`Metrics::render`] gives.
@@ -37,6 +39,7 @@ pub struct Reading<'a> {
     /// Frames that the XDP program saw, by what became of them.
     pub packets: Vec<(&'static str, u64)>,
     pub event_loop_late: Lateness,
+    pub scripts: &'a [Arc<Counts>],
 }
 
 impl Default for Metrics {
@@ -83,6 +86,16 @@ impl Metrics {
             packets.get_or_create(&[("outcome", outcome.to_owned())]).inc_by(count);
         }
         registry.register("xdp_packets", "Frames by what the datapath did with them", packets);
+        if !reading.scripts.is_empty() {
+            let runs: Family<Labels<2>, Counter> = Family::default();
+            for counts in reading.scripts {
+                for (result, count) in [("passed", counts.passed()), ("failed", counts.failed())] {
+                    let labels = [("script", counts.name.clone()), ("result", result.to_owned())];
+                    runs.get_or_create(&labels).inc_by(count);
+                }
+            }
+            registry.register("script_runs", "Runs of tracked scripts by result", runs);
+        }
         if let Some(mysql) = &status.mysql {
             let up = ConstGauge::new(i64::from(mysql.state == "healthy"));
             registry.register("mysql_up", "1 while the local server is healthy", up);
@@ -184,7 +197,8 @@ mod tests {
         status.virtual_routers[0].addresses_restored = 3;
         let mut event_loop_late = Lateness::default();
         event_loop_late.note(Duration::from_micros(80));
-        let reading = Reading { status: &status, packets: vec![("served", 7)], event_loop_late };
+        let scripts = [Arc::new(Counts::new("disk"))];
+        let reading = Reading { status: &status, packets: vec![("served", 7)], event_loop_late, scripts: &scripts };
         let text = metrics.render(&reading).unwrap();
         for line in [
             "vipd_active{router=\"mysql\"} 1",
@@ -197,6 +211,8 @@ mod tests {
             "vipd_adverts_total{router=\"\",direction=\"received\",result=\"checksum\"} 2",
             "vipd_addresses_restored_total{router=\"mysql\"} 3",
             "vipd_xdp_packets_total{outcome=\"served\"} 7",
+            "vipd_effective_priority{router=\"mysql\"} 80",
+            "vipd_script_runs_total{script=\"disk\",result=\"failed\"} 0",
             "vipd_mysql_up 1",
             "vipd_replication_lag_seconds 0.0",
             "vipd_event_loop_late_seconds_bucket{le=\"0.0001\"} 1",
@@ -211,8 +227,9 @@ mod tests {
     fn without_a_server_and_without_lag_nothing_is_made_up() {
         let mut status = crate::status::example();
         status.mysql = None;
-        let reading = Reading { status: &status, packets: Vec::new(), event_loop_late: Lateness::default() };
+        let reading =
+            Reading { status: &status, packets: Vec::new(), event_loop_late: Lateness::default(), scripts: &[] };
         let text = Metrics::default().render(&reading).unwrap();
-        assert!(!text.contains("mysql_up") && !text.contains("replication_lag"), "{text}");
+        assert!(!text.contains("mysql_up") && !text.contains("replication_lag") && !text.contains("script"), "{text}");
     }
 }

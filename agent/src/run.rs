@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use agent_core::{Input, Parameters, PartSource, StateName};
+use agent_core::{Input, Parameters, PartSource, StateName, TrackId, TrackKind};
 use anyhow::{Context, bail};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -16,6 +16,7 @@ use crate::datapath::{self, Choice, Mode};
 use crate::election::{self, Channels, Event, RouterSettings, View};
 use crate::metrics::{self, Metrics};
 use crate::mysql;
+use crate::script::{self, Scripts};
 use crate::service_manager::{self, ServiceManager};
 use crate::{clock, config, control, status, web};
 
@@ -47,6 +48,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         }
         None => None,
     };
+    let sink = inputs.clone();
+    let scripts = script_settings(&config, &settings.parameters)?;
+    let scripts = Scripts::start(scripts, move |input| drop(sink.send(input))).context("cannot start the scripts")?;
     let facts = server.as_ref().map(mysql::Server::facts);
     let commands = server.as_ref().map(mysql::Server::commands);
     let channels = Channels { inputs: inputs_end, server: commands, view, events };
@@ -60,6 +64,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         view: view_end,
         facts,
         started,
+        scripts: scripts.counts(),
         metrics: metrics.clone(),
     });
     let web = match config.control.metrics {
@@ -115,6 +120,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
             }
         }
     }
+    scripts.stop().await;
     control.abort();
     if let Some(web) = web {
         web.abort();
@@ -215,6 +221,23 @@ fn server_settings(config: &config::Mysql) -> anyhow::Result<mysql::ServerSettin
     })
 }
 
+/// The scripts that a virtual router depends on.
+fn script_settings(config: &Config, parameters: &Parameters) -> Result<Vec<script::Settings>, script::Error> {
+    let tracks = parameters.tracks.iter().enumerate().filter(|(_, track)| track.kind == TrackKind::Script);
+    let found = tracks.filter_map(|(index, track)| {
+        let script = config.scripts.iter().find(|script| script.name == track.name)?;
+        Some(script::Account::find(&script.user).map(|account| script::Settings {
+            track: TrackId(index),
+            name: script.name.clone(),
+            command: script.command.clone(),
+            account,
+            interval: script.interval,
+            timeout: script.timeout,
+        }))
+    });
+    found.collect()
+}
+
 /// All that can be seen of the agent from outside.
 struct Window {
     config: Config,
@@ -222,6 +245,7 @@ struct Window {
     view: watch::Receiver<Arc<View>>,
     facts: Option<watch::Receiver<mysql::ServerFacts>>,
     started: Instant,
+    scripts: Vec<Arc<script::Counts>>,
     metrics: Metrics,
 }
 
@@ -241,7 +265,8 @@ impl web::Source for Window {
     fn metrics(&self) -> Result<String, std::fmt::Error> {
         let view = self.view();
         let (packets, event_loop_late) = (view.packets.clone(), view.late);
-        self.metrics.render(&metrics::Reading { status: &self.status(), packets, event_loop_late })
+        let scripts = &self.scripts;
+        self.metrics.render(&metrics::Reading { status: &self.status(), packets, event_loop_late, scripts })
     }
 
     fn alive(&self) -> bool {
