@@ -72,3 +72,45 @@ fn a_plainly_tracked_interface_that_goes_down_or_vanishes_makes_the_router_resig
         }
     }
 }
+
+#[test]
+fn a_script_that_fails_makes_the_router_resign_and_one_that_passes_again_brings_it_back() {
+    let Some(pair) = Pair::new() else { return };
+    // Anybody may read it, and only root may remove it.
+    let flag = std::env::temp_dir().join(format!("{}-flag", pair.a.name));
+    std::fs::write(&flag, "").unwrap();
+    let script = format!(
+        "priority = 110\ntrack_scripts = [\"flag\", \"slow\"]\n\
+         [[script]]\nname = \"flag\"\ncommand = \"/usr/bin/test -e {}\"\ninterval = \"100ms\"\n\
+         [[script]]\nname = \"slow\"\ncommand = \"/bin/sleep 1000\"\ntimeout = \"50ms\"\nweight = -5\n",
+        flag.display()
+    );
+    let mut one = Agent::start(&pair.a, "auto", &script);
+    let router = one.wait_serving();
+    let router = if router["effective_priority"] == 105 {
+        router
+    } else {
+        one.wait_until("slow", |router| router["effective_priority"] == 105)
+    };
+    let parts = json!([
+        part("configured", 110, None, false),
+        part("script flag", 0, None, false),
+        part("script slow", -5, Some("no result within 50ms"), false),
+    ]);
+    assert_eq!(router["priority_parts"], parts);
+    let mut other = Agent::start(&pair.b, "auto", "priority = 100");
+    other.wait_until("standing by", |router| router["state"] == "backup");
+
+    std::fs::remove_file(&flag).unwrap();
+    let router = one.wait_hindered("script_failed");
+    assert_eq!(router["priority_parts"][1], part("script flag", 0, Some("exit status 1"), true));
+    assert_eq!(router["last_transition"]["reason"], "script_failed");
+    assert_eq!(router["last_transition"]["detail"], "script flag: exit status 1");
+    assert_eq!(other.wait_serving()["last_transition"]["reason"], "peer_resigned");
+
+    std::fs::write(&flag, "").unwrap();
+    one.wait_serving();
+    std::fs::remove_file(&flag).unwrap();
+    let log = one.log();
+    assert!(log.contains("a script has failed") && log.contains("a script passes again"), "{log}");
+}
