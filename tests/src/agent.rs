@@ -146,9 +146,16 @@ impl Agent {
         let password = folder.join("mysql.pass");
         fs::write(&password, format!("{PASSWORD}\n")).context("write the password file")?;
         fs::set_permissions(&password, fs::Permissions::from_mode(0o600)).context("protect the password file")?;
+        Self::start_with(run, host, &configure(host, setting, &password), setting.datapath)
+    }
+
+    /// Starts the agent with the given sections, to which those of the lab's own paths are added.
+    pub fn start_with(run: &Run, host: &Host, sections: &str, datapath: Datapath) -> Result<Self> {
+        let folder = run.folder().join(&host.name);
+        fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
         let control = run.runtime().join(format!("{}.vipd.sock", host.name));
         let configuration = folder.join("vipd.toml");
-        let text = configure(host, setting, &password, &control, &run.pin_dir(&host.name));
+        let text = sections.to_owned() + &surroundings(datapath, &control, &run.pin_dir(&host.name));
         fs::write(&configuration, text).context("write the configuration")?;
         let log = folder.join("vipd.log");
         let mut agent =
@@ -213,7 +220,7 @@ impl Agent {
     }
 }
 
-fn configure(host: &Host, setting: &AgentSetting, password: &Path, control: &Path, pins: &Path) -> String {
+fn configure(host: &Host, setting: &AgentSetting, password: &Path) -> String {
     let mut text = format!("[node]\nname = \"{}\"\n\n[[virtual_router]]\nname = \"mysql\"\n", host.name);
     let router = [
         format!("interface = \"{INTERFACE}\""),
@@ -241,11 +248,15 @@ fn configure(host: &Host, setting: &AgentSetting, password: &Path, control: &Pat
         );
         text.push_str(&server);
     }
-    let rest = format!(
+    text
+}
+
+/// The sections that say where an agent of the lab keeps its things.
+fn surroundings(datapath: Datapath, control: &Path, pins: &Path) -> String {
+    format!(
         "\n\n[datapath]\nmode = \"{}\"\n\n[control]\nsocket = \"{}\"\npin_dir = \"{}\"\n",
-        setting.datapath.as_str(),
+        datapath.as_str(),
         control.display(),
         pins.display(),
-    );
-    text + &rest
+    )
 }

@@ -112,6 +112,11 @@ impl Keepalived {
         Ok(log.matches("Entering MASTER STATE").count())
     }
 
+    /// Its configuration.
+    pub fn configuration(&self) -> PathBuf {
+        self.file("conf")
+    }
+
     fn file(&self, end: &str) -> PathBuf {
         self.folder.join(format!("keepalived-{}.{end}", self.name))
     }

@@ -268,6 +268,54 @@ fn another_list_of_addresses_does_not_make_an_active_go_unheard() {
     mixed.wait_holder(1);
 }
 
+/// Both hosts run keepalived; then both run vipd with the imported files. Gives who led first and then.
+fn import(title: &str, priorities: [u8; 2]) -> [usize; 2] {
+    let run = Run::begin(title).unwrap();
+    let network = Network::create(&run).unwrap();
+    let observer = Observer::start(&network.databases, VIP).unwrap();
+    let leader = || {
+        let deadline = Instant::now() + CHANGE;
+        let mut seen = (observer.holders(), Instant::now());
+        while seen.0.len() != 1 || seen.1.elapsed() < Duration::from_secs(2) {
+            assert!(Instant::now() < deadline, "{:?}", observer.holders());
+            std::thread::sleep(Duration::from_millis(20));
+            let holders = observer.holders();
+            if holders != seen.0 {
+                seen = (holders, Instant::now());
+            }
+        }
+        seen.0[0]
+    };
+    let peers = [1, 0].map(|peer: usize| network.databases[peer].address);
+    let mut incumbents: Vec<Keepalived> = (0..2)
+        .map(|host| {
+            let addresses = vec![format!("{VIP}/{PREFIX}")];
+            let (priority, peer) = (priorities[host], Some(peers[host]));
+            let setting = KeepalivedSetting { priority, peer, addresses, ..Default::default() };
+            Keepalived::start(&run, &network.databases[host], &setting).unwrap()
+        })
+        .collect();
+    let before = leader();
+    let mut agents = Vec::new();
+    for (host, keepalived) in network.databases.iter().zip(&mut incumbents) {
+        keepalived.stop().unwrap();
+        let mut command = std::process::Command::new(lab::run::agent_binary().unwrap());
+        command.args(["import", "keepalived"]).arg(keepalived.configuration());
+        let imported = lab::run::command_output(&mut command).unwrap();
+        agents.push(Agent::start_with(&run, host, &imported, Datapath::Auto).unwrap());
+        let mut command = std::process::Command::new(lab::run::agent_binary().unwrap());
+        lab::run::command_output(command.arg("check-config").arg(agents.last().unwrap().configuration())).unwrap();
+    }
+    [before, leader()]
+}
+
+#[test]
+fn two_hosts_with_imported_files_elect_the_one_that_keepalived_had_elected() {
+    let Some(_turn) = turn() else { return };
+    assert_eq!(import("interop-import-first", [110, 90]), [0, 0]);
+    assert_eq!(import("interop-import-second", [90, 110]), [1, 1]);
+}
+
 /// Three bad packets a second: what silences a keepalived must not touch vipd.
 fn murmur(title: &str, datapath: Datapath) {
     const CONTROL: u8 = 52;
