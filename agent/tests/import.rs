@@ -134,6 +134,36 @@ fn a_script_that_is_no_server_check_becomes_one_of_ours() {
 }
 
 #[test]
+fn a_script_keeps_its_user_and_gets_the_shell_that_it_needs() {
+    let text = "vrrp_script load {\n script \"test $(cat /tmp/x) -lt 5\"\n user root wheel\n}\n\
+                vrrp_script plain {\n script \"/bin/true\"\n}\n\
+                vrrp_instance V {\n interface eth0\n virtual_router_id 7\n virtual_ipaddress {\n 10.0.0.9/24\n }\n \
+                track_script {\n load\n plain\n }\n}\n";
+    let imported = import(text).unwrap();
+    let config = assert_taken(&imported);
+    let [load, plain] = &config.scripts[..] else { panic!("{:?}", config.scripts) };
+    assert_eq!(load.command, ["/bin/sh", "-c", "test $(cat /tmp/x) -lt 5"]);
+    assert_eq!((load.user.as_str(), plain.user.as_str()), ("root", "nobody"));
+    let told = remarks(&imported);
+    assert!(told.contains("group") && told.contains("vrrp_script plain names no user"), "{told}");
+}
+
+#[test]
+fn a_tracked_interface_keeps_its_weight() {
+    let imported = router(" priority 100\n track_interface {\n eth1\n eth2 weight -20\n eth3 weight 30\n }");
+    assert!(
+        imported.toml.contains(
+            "track_interfaces = [\"eth1\", { interface = \"eth2\", weight = -20 }, { interface = \"eth3\", weight = -30 }]"
+        ),
+        "{}",
+        imported.toml
+    );
+    // keepalived would have added 30 while all is well.
+    assert!(imported.toml.contains("priority = 130"), "{}", imported.toml);
+    assert_taken(&imported);
+}
+
+#[test]
 fn what_vipd_does_not_do_is_named() {
     let imported = router(
         " use_vmac\n priority 255\n virtual_routes {\n default via 10.0.0.254\n }\n notify_master \"/bin/true\"\n smtp_alert\n \

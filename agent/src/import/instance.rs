@@ -33,7 +33,8 @@ pub(super) struct Instance {
     preempt_delay: Option<Duration>,
     refresh: Option<Duration>,
     password: Option<Password>,
-    interfaces: Vec<String>,
+    /// Each with what is added to the priority while it is down; 0: the node is no candidate.
+    interfaces: Vec<(String, i32)>,
     scripts: Vec<String>,
     /// What keepalived adds to the priority while all is well.
     bonus: i32,
@@ -116,19 +117,17 @@ impl Instance {
     fn track_interfaces(&mut self, child: &Statement, notes: &mut Notes) {
         for words in addresses::entries(child) {
             let Some((name, rest)) = words.split_first() else { continue };
-            if !self.interfaces.contains(&name.text) {
-                self.interfaces.push(name.text.clone());
-            }
-            match rest.split_first() {
-                Some((key, rest)) if key.text == "weight" => {
-                    self.bonus += weight(rest, notes).unwrap_or(0).max(0);
-                    notes.add(
-                        key.at,
-                        format!("weight of {}: no equal; while it is down the node is no candidate", name.text),
-                    );
+            let own = match rest.split_first() {
+                Some((key, rest)) if key.text == "weight" => weight(rest, notes).unwrap_or(0),
+                Some((key, _)) => {
+                    notes.add(key.at, "unknown in track_interface; not imported");
+                    0
                 }
-                Some((key, _)) => notes.add(key.at, "unknown in track_interface; not imported"),
-                None => {}
+                None => 0,
+            };
+            self.bonus += own.max(0);
+            if !self.interfaces.iter().any(|(known, _)| *known == name.text) {
+                self.interfaces.push((name.text.clone(), -own.abs()));
             }
         }
     }
@@ -241,7 +240,11 @@ impl Instance {
             }
         }
         if !self.interfaces.is_empty() {
-            key("track_interfaces", list(&self.interfaces));
+            let tracked = self.interfaces.iter().map(|(name, weight)| match weight {
+                0 => quoted(name),
+                _ => format!("{{ interface = {}, weight = {weight} }}", quoted(name)),
+            });
+            key("track_interfaces", format!("[{}]", tracked.collect::<Vec<_>>().join(", ")));
         }
         if !self.scripts.is_empty() {
             key("track_scripts", list(&self.scripts));

@@ -6,8 +6,11 @@ use super::blocks::{Notes, Statement};
 use super::check::{self, Subject};
 use super::lexer::{Position, Word};
 use super::translation::{number, seconds};
-use super::writer::{Document, quoted};
+use super::writer::{Document, list, quoted};
 use crate::config::duration;
+
+/// What only a shell understands.
+const SHELL_SIGNS: [char; 14] = ['|', '&', ';', '<', '>', '$', '`', '*', '?', '(', ')', '~', '\n', '\\'];
 
 /// A script or process check of keepalived.
 #[derive(Debug)]
@@ -23,6 +26,7 @@ pub(super) struct Check {
     timeout: Option<Duration>,
     rise: u32,
     fall: u32,
+    user: Option<String>,
 }
 
 impl Check {
@@ -37,6 +41,7 @@ impl Check {
             timeout: None,
             rise: 1,
             fall: 1,
+            user: None,
         }
     }
 
@@ -56,7 +61,12 @@ impl Check {
                 "rise" => check.rise = number(child, 1..=100, notes).unwrap_or(1),
                 "fall" => check.fall = number(child, 1..=100, notes).unwrap_or(1),
                 "weight" => check.weight = weight(child.arguments(), notes).unwrap_or(0),
-                "user" => notes.add(at, "user: no equal; vipd runs scripts as its own user"),
+                "user" => {
+                    check.user = child.value().map(|word| word.text.clone());
+                    if let Some(group) = child.words.get(2) {
+                        notes.add(group.at, "user: a group has no equal; the groups of the user count");
+                    }
+                }
                 "init_fail" => notes.add(at, "init_fail: no equal; a script counts once it has run"),
                 other => notes.add(at, format!("{other}: unknown in a vrrp_script; not imported")),
             }
@@ -86,12 +96,21 @@ impl Check {
             ),
             Subject::Other => {}
         }
-        if !check.is_server && command.contains(['|', '&', ';', '<', '>', '$', '`', '*', '?', '(', ')', '~', '\n']) {
+        if check.is_server {
+            return check;
+        }
+        if command.contains(SHELL_SIGNS) {
+            notes.add(
+                check.at,
+                format!("vrrp_script {name} needs a shell, and vipd runs commands without one: /bin/sh -c is written before it"),
+            );
+        }
+        if check.user.is_none() {
             notes.add(
                 check.at,
                 format!(
-                    "vrrp_script {name} needs a shell, and vipd runs commands without one: put it into a file that \
-                     begins with #!/bin/sh and name that file as the command"
+                    "vrrp_script {name} names no user: keepalived runs it as script_user, keepalived_script or root, vipd as \
+                     nobody unless its key user names another"
                 ),
             );
         }
@@ -125,7 +144,11 @@ impl Check {
         document.comment(at, &format!("{origin}: vrrp_script {}", self.name));
         document.line(at, "[[script]]");
         document.line(at, &format!("name = {}", quoted(&self.name)));
-        document.line(at, &format!("command = {}", quoted(command)));
+        let command = if command.contains(SHELL_SIGNS) { list(&["/bin/sh", "-c", command]) } else { quoted(command) };
+        document.line(at, &format!("command = {command}"));
+        if let Some(user) = &self.user {
+            document.line(at, &format!("user = {}", quoted(user)));
+        }
         document.line(at, &format!("interval = \"{}\"", duration::display(self.interval)));
         // keepalived's default is the interval.
         document.line(at, &format!("timeout = \"{}\"", duration::display(self.timeout.unwrap_or(self.interval))));

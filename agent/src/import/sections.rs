@@ -81,7 +81,8 @@ fn no_equal(keyword: &str) -> &'static str {
         | "vrrp_garp_master_refresh_repeat"
         | "vrrp_garp_lower_prio_delay"
         | "vrrp_garp_lower_prio_repeat" => "no equal; virtual_router.announce.repeat says when addresses are announced",
-        "enable_script_security" | "script_user" => "no equal; vipd runs scripts as its own user",
+        "enable_script_security" => "vipd always checks who may write a script",
+        "script_user" => "no equal for all scripts; set the key user of each [[script]]",
         "vrrp_mcast_group4" | "vrrp_mcast_group6" => {
             "no equal; vipd uses the groups of the RFC, 224.0.0.18 and ff02::12: both hosts must use the same"
         }
