@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -80,6 +81,20 @@ pub enum Command {
     ///
     /// For when no agent runs: systemd calls it after the agent has ended (ExecStopPost).
     Cleanup,
+    /// Becomes the program of a tracked script; for the agent itself.
+    #[command(hide = true)]
+    RunScript {
+        #[arg(long)]
+        name: String,
+        #[arg(long)]
+        uid: u32,
+        #[arg(long)]
+        gid: u32,
+        #[arg(long, value_delimiter = ',')]
+        groups: Vec<u32>,
+        #[arg(last = true, required = true)]
+        command: Vec<OsString>,
+    },
 }
 
 /// Whose configuration is translated.

@@ -6,7 +6,7 @@ use clap::Parser;
 use tracing_subscriber::EnvFilter;
 use vipd::cli::{Cli, Command, Import};
 use vipd::config::Config;
-use vipd::{cleanup, control, mysql};
+use vipd::{cleanup, control, mysql, script};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -36,6 +36,11 @@ fn dispatch(Cli { command, agent }: &Cli) -> anyhow::Result<()> {
         }
         Command::Keygen => print(&(vipd::keygen::new_key()? + "\n")),
         Command::Import(Import::Keepalived { file }) => import_keepalived(file),
+        Command::RunScript { name, uid, gid, groups, command } => {
+            script::launch(&script::Account::known(name.clone(), *uid, *gid, groups), command)?;
+            // As a shell says it; the agent has heard the reason.
+            std::process::exit(127)
+        }
         Command::Cleanup => cleanup::run(&Config::load(agent.config_path())?),
     }
 }

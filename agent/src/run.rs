@@ -1,6 +1,7 @@
 //! `vipd run`: joins the election thread to everything that may take its time.
 
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
@@ -22,6 +23,8 @@ use crate::{clock, config, control, status, web};
 
 /// After this long a hand-over that does not end is given up: the lease of the addresses ends it.
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(8);
+/// Also after an upgrade has replaced the file.
+const OWN_PROGRAM: &str = "/proc/self/exe";
 /// An election thread that has not shown itself for this long is stuck; it does so five times a second.
 const ELECTION_STALL: Duration = Duration::from_secs(2);
 
@@ -50,7 +53,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     };
     let sink = inputs.clone();
     let scripts = script_settings(&config, &settings.parameters)?;
-    let scripts = Scripts::start(scripts, move |input| drop(sink.send(input))).context("cannot start the scripts")?;
+    let scripts = Scripts::start(scripts, Path::new(OWN_PROGRAM), move |input| drop(sink.send(input)));
+    let scripts = scripts.context("cannot start the scripts")?;
     let facts = server.as_ref().map(mysql::Server::facts);
     let commands = server.as_ref().map(mysql::Server::commands);
     let channels = Channels { inputs: inputs_end, server: commands, view, events };

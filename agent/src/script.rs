@@ -1,12 +1,14 @@
 //! Runs the scripts that priorities depend on, and tells the core of each result.
 //!
-//! Each script has a thread of its own that starts it and waits for it, so that nothing else waits where a start or an
-//! end hangs. The verdict is due at the deadline, whatever has become of the process.
+//! Each script has a thread of its own that starts it and waits for it, so that nothing else waits where it hangs. The
+//! verdict is due at the deadline, whatever has become of the process.
 
 mod account;
+mod launch;
 mod process;
 
 use std::io;
+use std::path::Path;
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,6 +22,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 pub use self::account::{Account, Error};
+pub use self::launch::launch;
 use self::process::{Run, Runner};
 use crate::config::duration;
 
@@ -76,11 +79,15 @@ pub struct Scripts {
 }
 
 impl Scripts {
-    /// Starts to run the scripts, on the tokio runtime of the caller; `sink` must not block.
-    pub fn start(scripts: Vec<Settings>, sink: impl Fn(Input) + Clone + Send + 'static) -> io::Result<Self> {
+    /// Starts to run the scripts, on the tokio runtime of the caller; `sink` must not block, and `launcher` is `vipd`.
+    pub fn start(
+        scripts: Vec<Settings>,
+        launcher: &Path,
+        sink: impl Fn(Input) + Clone + Send + 'static,
+    ) -> io::Result<Self> {
         let mut started = Self { tasks: JoinSet::new(), runners: Vec::new(), counts: Vec::new() };
         for settings in scripts {
-            let runner = Arc::new(Runner::start(&settings)?);
+            let runner = Arc::new(Runner::start(&settings, launcher)?);
             let counts = Arc::new(Counts::new(&settings.name));
             started.runners.push(Arc::clone(&runner));
             started.counts.push(Arc::clone(&counts));

@@ -1,12 +1,16 @@
 //! Scripts as real processes: who runs them, when the verdict is due, and what is left over.
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 
+#[path = "scripts/hung_file_system.rs"]
+mod hung_file_system;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use agent_core::{Input, TrackId, TrackOutcome};
+use hung_file_system::HungFileSystem;
 use tokio::sync::mpsc;
 use vipd::script::{Account, Scripts, Settings};
 
@@ -83,7 +87,7 @@ impl Running {
             let Input::Track { track: TRACK, outcome } = input else { panic!("{input:?}") };
             sender.send((began.elapsed(), outcome)).ok();
         };
-        Self { scripts: Scripts::start(vec![settings], sink).unwrap(), results }
+        Self { scripts: Scripts::start(vec![settings], Path::new(env!("CARGO_BIN_EXE_vipd")), sink).unwrap(), results }
     }
 
     async fn next(&mut self) -> (Duration, TrackOutcome) {
@@ -287,4 +291,66 @@ async fn when_the_agent_ends_its_scripts_are_killed() {
         }
         fs::remove_file(&file).unwrap();
     }
+}
+
+fn process_state(pid: &str) -> char {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    stat.rsplit_once(") ").unwrap().1.chars().next().unwrap()
+}
+
+#[tokio::test]
+async fn a_process_that_nothing_can_kill_is_failed_at_the_deadline_and_not_joined_by_a_second_one() {
+    let folder = Folder::new("unkillable");
+    let hung = folder.0.join("hung");
+    fs::create_dir(&hung).unwrap();
+    let Some(file_system) = HungFileSystem::mount(&hung) else { return };
+    let file = folder.open_file("pids");
+    let line = "echo $$ >> \"$0\"; exec stat \"$1\"";
+    let own = settings(&["/bin/sh", "-c", line, file.to_str().unwrap(), hung.join("x").to_str().unwrap()]);
+    let own = Settings { timeout: Duration::from_millis(300), interval: Duration::from_millis(200), ..own };
+    let mut running = Running::start(own);
+    let (at, outcome) = running.next().await;
+    assert_eq!(outcome, failed("no result within 300ms"));
+    assert!((300..600).contains(&at.as_millis()), "{at:?}");
+    let pid = read_when_written(&file).await;
+    let mut last = at;
+    for _ in 0..4 {
+        let (at, outcome) = running.next().await;
+        assert_eq!(outcome, failed(&format!("an earlier run still hangs (process {pid})")));
+        assert!(at - last < Duration::from_millis(350), "every interval counts: {last:?} {at:?}");
+        last = at;
+    }
+    assert_eq!(process_state(&pid), 'D', "it was killed and cannot die");
+    assert_eq!(fs::read_to_string(&file).unwrap().lines().count(), 1, "one copy");
+    // The agent does not wait for it for ever.
+    let began = Instant::now();
+    running.scripts.stop().await;
+    assert!(began.elapsed() < Duration::from_millis(1500), "{:?}", began.elapsed());
+    drop(file_system);
+    wait_gone(&pid).await;
+}
+
+#[tokio::test]
+async fn a_program_on_a_file_system_that_hangs_is_failed_at_the_deadline_and_run_once_it_answers() {
+    let folder = Folder::new("hung-program");
+    let hung = folder.0.join("hung");
+    fs::create_dir(&hung).unwrap();
+    fs::copy("/bin/true", hung.join("check")).unwrap();
+    let Some(file_system) = HungFileSystem::mount(&hung) else { return };
+    let own = settings(&[hung.join("check").to_str().unwrap()]);
+    let own = Settings { timeout: Duration::from_millis(300), interval: Duration::from_millis(200), ..own };
+    let mut running = Running::start(own);
+    let (at, outcome) = running.next().await;
+    assert_eq!(outcome, failed("no result within 300ms"));
+    assert!((300..600).contains(&at.as_millis()), "{at:?}");
+    let TrackOutcome::Failed(why) = running.next().await.1 else { panic!("it passes") };
+    let pid = why.strip_prefix("an earlier run still hangs (process ").and_then(|rest| rest.strip_suffix(')')).unwrap();
+    assert_eq!(process_state(pid), 'D');
+    drop(file_system);
+    let began = Instant::now();
+    while running.next().await.1 != TrackOutcome::Passed {
+        assert!(began.elapsed() < 5 * SECOND, "what is under the mount never runs");
+    }
+    assert!(!lives(pid));
+    running.scripts.stop().await;
 }

@@ -1,19 +1,10 @@
-//! Who runs a script, and which programs that may be.
+//! Who runs a script.
 
 use std::ffi::CString;
-use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::unistd::{Gid, Uid, User, getgrouplist};
-
-/// Others than the owner may write there.
-const GROUP_WRITES: u32 = 0o020;
-const ALL_WRITE: u32 = 0o002;
-/// Whoever may write in the folder may still not replace what belongs to others.
-const STICKY: u32 = 0o1000;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -44,28 +35,5 @@ impl Account {
         let text = CString::new(name).map_err(|_| Error::Unknown { name: name.to_owned() })?;
         let groups = getgrouplist(&text, user.gid).map_err(failed)?;
         Ok(Self { name: name.to_owned(), uid: user.uid, gid: user.gid, groups })
-    }
-
-    /// The program itself, where nobody but root and this user could have put another in its place.
-    pub(super) fn program(&self, path: &Path) -> Result<PathBuf, String> {
-        let program =
-            fs::canonicalize(path).map_err(|error| format!("cannot be started: {}: {error}", path.display()))?;
-        for part in program.ancestors() {
-            let shown = part.display();
-            let metadata = fs::metadata(part).map_err(|error| format!("cannot be started: {shown}: {error}"))?;
-            let (mode, owner) = (metadata.mode(), Uid::from_raw(metadata.uid()));
-            if part == program && !metadata.is_file() {
-                return Err(format!("refused: {shown} is no file"));
-            }
-            if ![Uid::from_raw(0), Uid::effective(), self.uid].contains(&owner) {
-                return Err(format!("refused: {shown} belongs neither to root nor to {} (chown root)", self.name));
-            }
-            let group_writes = mode & GROUP_WRITES != 0 && metadata.gid() != 0;
-            let kept = metadata.is_dir() && mode & STICKY != 0;
-            if (mode & ALL_WRITE != 0 || group_writes) && !kept {
-                return Err(format!("refused: others can write {shown} (chmod go-w)"));
-            }
-        }
-        Ok(program)
     }
 }

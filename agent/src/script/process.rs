@@ -1,21 +1,18 @@
 //! The process of a script: started and waited for on a thread of its own.
-#![expect(unsafe_code, reason = "what a child does before it becomes another program has no safe interface")]
+#![expect(unsafe_code, reason = "signal dispositions have no safe interface")]
 
-use std::io;
+use std::io::{self, PipeReader, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
-use nix::sys::prctl::set_pdeathsig;
-use nix::sys::signal::{SigHandler, Signal, killpg, signal};
-use nix::sys::stat::Mode;
+use nix::sys::signal::{SigHandler, Signal, kill, killpg, signal};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
-use nix::unistd::{Pid, Uid, setgid, setgroups, setsid, setuid, write};
+use nix::unistd::Pid;
 use tokio::sync::oneshot;
 
 use super::{Account, Settings};
@@ -55,17 +52,18 @@ struct GroupState {
 }
 
 impl Runner {
-    pub(super) fn start(settings: &Settings) -> io::Result<Self> {
+    pub(super) fn start(settings: &Settings, launcher: &Path) -> io::Result<Self> {
         // Where the agent was started by somebody who ignores it, so would the agent, and no end could be waited for.
         // SAFETY: the default takes the place of the default or of being ignored; no handler is lost.
         unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) }?;
         let group = Arc::new(Group::default());
         let (runs, todo) = mpsc::channel::<Run>();
+        let launcher = launcher.to_owned();
         let (command, account) = (settings.command.clone(), settings.account.clone());
         let shared = Arc::clone(&group);
         let body = move || {
             for Run { output, result } in todo {
-                let ended = shared.run(&command, &account, output);
+                let ended = shared.run(&launcher, &command, &account, output);
                 shared.lock().busy = false;
                 // Nobody waits any more where the agent ends.
                 drop(result.send(ended));
@@ -113,8 +111,15 @@ impl Group {
     }
 
     /// Starts the program and waits until it has ended, however long that takes.
-    fn run(&self, command: &[String], account: &Account, output: OwnedFd) -> Result<ExitStatus, String> {
-        let mut child = spawn(command, account, output)?;
+    fn run(
+        &self,
+        launcher: &Path,
+        command: &[String],
+        account: &Account,
+        output: OwnedFd,
+    ) -> Result<ExitStatus, String> {
+        let failed = |error: io::Error| format!("cannot be started: {error}");
+        let (mut child, mut refusal) = spawn(launcher, command, account, output).map_err(failed)?;
         let leader = Pid::from_raw(child.id().cast_signed());
         {
             let mut state = self.lock();
@@ -129,7 +134,11 @@ impl Group {
         // What it has left behind ends with it.
         state.kill();
         state.leader = None;
-        child.wait().map_err(|error| format!("its end is not known: {error}"))
+        let status = child.wait().map_err(|error| format!("its end is not known: {error}"))?;
+        drop(state);
+        let mut why = String::new();
+        refusal.read_to_string(&mut why).map_err(|error| format!("its end is not known: {error}"))?;
+        if why.is_empty() { Ok(status) } else { Err(why) }
     }
 }
 
@@ -137,40 +146,21 @@ impl GroupState {
     fn kill(&mut self) {
         self.doomed = true;
         if let Some(leader) = self.leader {
-            // A group that has ended needs no signal.
+            // One that has ended needs no signal, and a young one has no group yet.
             killpg(leader, Signal::SIGKILL).ok();
+            kill(leader, Signal::SIGKILL).ok();
         }
     }
 }
 
-fn spawn(command: &[String], account: &Account, output: OwnedFd) -> Result<Child, String> {
-    let Some((name, arguments)) = command.split_first() else { return Err("there is no command".to_owned()) };
-    let program = account.program(Path::new(name))?;
-    let failed = |error: io::Error| format!("cannot be started as {}: {error}", account.name);
-    let errors = output.try_clone().map_err(failed)?;
-    let mut command = Command::new(program);
-    command.arg0(name).args(arguments).env_clear().env("PATH", PATH).current_dir("/");
-    command.stdin(Stdio::null()).stdout(output).stderr(errors);
-    let change = (account.uid != Uid::effective()).then(|| account.clone());
-    let prepare = move || {
-        // Of a group and session of its own, so that all of it can be killed.
-        setsid()?;
-        // The agent is spared when memory runs out, a script is not.
-        if let Ok(file) = open(c"/proc/self/oom_score_adj", OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty()) {
-            write(&file, b"0").ok();
-        }
-        // What the agent itself was given open is not for a script; Linux 5.11, and nothing is lost before that.
-        // SAFETY: three integers, no memory is passed; the descriptors stay open until the other program runs.
-        unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
-        if let Some(account) = &change {
-            setgroups(&account.groups)?;
-            setgid(account.gid)?;
-            setuid(account.uid)?;
-        }
-        // A change of the user takes it back. It goes with the thread that waits here, so with the agent.
-        Ok(set_pdeathsig(Signal::SIGKILL)?)
-    };
-    // SAFETY: these are system calls on memory that was allocated before; the child allocates nothing.
-    unsafe { command.pre_exec(prepare) };
-    command.spawn().map_err(failed)
+/// Another life of this program, which becomes the script; and where it tells why it could not.
+fn spawn(launcher: &Path, command: &[String], account: &Account, output: OwnedFd) -> io::Result<(Child, PipeReader)> {
+    let groups: Vec<String> = account.groups.iter().map(ToString::to_string).collect();
+    let (refusal, told) = io::pipe()?;
+    let errors = output.try_clone()?;
+    let mut child = Command::new(launcher);
+    child.arg0("vipd").arg("run-script").args(["--name", &account.name, "--groups", &groups.join(",")]);
+    child.args(["--uid", &account.uid.to_string(), "--gid", &account.gid.to_string(), "--"]).args(command);
+    child.env_clear().env("PATH", PATH).current_dir("/").stdin(told).stdout(output).stderr(errors);
+    Ok((child.spawn()?, refusal))
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::agent::Agent;
+use crate::agent::{Agent, wait_for};
 use crate::namespace::{Host, Pair};
 
 /// A second interface of a host, with a peer beside it that holds its carrier.
@@ -113,4 +113,35 @@ fn a_script_that_fails_makes_the_router_resign_and_one_that_passes_again_brings_
     std::fs::remove_file(&flag).unwrap();
     let log = one.log();
     assert!(log.contains("a script has failed") && log.contains("a script passes again"), "{log}");
+}
+
+#[test]
+fn no_script_outlives_its_agent_whether_that_is_stopped_or_killed() {
+    let Some(pair) = Pair::new() else { return };
+    let file = std::env::temp_dir().join(format!("{}-pid", pair.a.name));
+    for kill in [false, true] {
+        std::fs::write(&file, "").unwrap();
+        std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o666)).unwrap();
+        let script = format!(
+            "track_scripts = [\"long\"]\n[[script]]\nname = \"long\"\ntimeout = \"1h\"\n\
+             command = [\"/bin/sh\", \"-c\", \"trap '' TERM; echo $$ > {}; sleep 1000; sleep 1000\"]\n",
+            file.display()
+        );
+        let mut agent = Agent::start(&pair.a, "auto", &script);
+        agent.wait_hindered("script_unknown");
+        let mut pid = String::new();
+        while !pid.ends_with('\n') {
+            agent.router();
+            pid = std::fs::read_to_string(&file).unwrap();
+        }
+        let process = std::path::PathBuf::from(format!("/proc/{}/exe", pid.trim_end()));
+        assert!(process.read_link().is_ok(), "{pid}");
+        if kill {
+            drop(agent)
+        } else {
+            agent.stop()
+        }
+        wait_for("the script is gone", || process.read_link().is_err());
+    }
+    std::fs::remove_file(&file).unwrap();
 }
