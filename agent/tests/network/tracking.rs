@@ -116,7 +116,7 @@ fn a_script_that_fails_makes_the_router_resign_and_one_that_passes_again_brings_
 }
 
 #[test]
-fn no_script_outlives_its_agent_whether_that_is_stopped_or_killed() {
+fn the_process_of_a_script_ends_with_its_agent_whether_that_is_stopped_or_killed() {
     let Some(pair) = Pair::new() else { return };
     let file = std::env::temp_dir().join(format!("{}-pid", pair.a.name));
     for kill in [false, true] {
@@ -124,7 +124,7 @@ fn no_script_outlives_its_agent_whether_that_is_stopped_or_killed() {
         std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o666)).unwrap();
         let script = format!(
             "track_scripts = [\"long\"]\n[[script]]\nname = \"long\"\ntimeout = \"1h\"\n\
-             command = [\"/bin/sh\", \"-c\", \"trap '' TERM; echo $$ > {}; sleep 1000; sleep 1000\"]\n",
+             command = [\"/bin/sh\", \"-c\", \"trap '' TERM; echo $$ > {}; exec sleep 1000\"]\n",
             file.display()
         );
         let mut agent = Agent::start(&pair.a, "auto", &script);
