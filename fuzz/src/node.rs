@@ -6,7 +6,7 @@ use std::time::Duration;
 use agent_core::{
     Action, Advert, Death, Doubt, Fault, Gate, Input, Instant, InterfaceState, Node, Parameters, Probe, ProbeOutcome,
     Receiver, Replication, RouterId, RouterParameters, ServerParameters, ServerReport, Standing, StateName,
-    StepFailure, Ticket, Writers,
+    StepFailure, Ticket, TrackId, TrackKind, TrackOutcome, TrackParameters, TrackWeight, Writers,
 };
 use agent_wire::vrrp::Version;
 use agent_wire::{Priority, Vrid};
@@ -24,6 +24,8 @@ pub fn node(bytes: &[u8]) {
     let mut byte = || bytes.next();
     let (Some(shape), Some(priority)) = (byte(), byte()) else { return };
     let mut run = Run::new(shape, priority);
+    // Without a result of its script no router would be a candidate.
+    run.give(Input::Track { track: TrackId(1), outcome: TrackOutcome::Passed });
     run.carry_out();
     for _ in 0..STEPS {
         let (Some(word), Some(value), Some(more)) = (byte(), byte(), byte()) else { return };
@@ -62,7 +64,7 @@ impl Run {
             startup_delay: Duration::from_millis(if shape & 32 == 0 { 0 } else { 700 }),
             announce_repeat: vec![Duration::ZERO, Duration::from_millis(20), Duration::from_secs(1)],
             announce_refresh: Duration::from_secs(30),
-            tracks: Vec::new(),
+            tracks: vec![TrackWeight { track: TrackId(0), weight: -20 }, TrackWeight { track: TrackId(1), weight: 0 }],
         });
         let writers = match shape >> 6 {
             0 => None,
@@ -76,7 +78,9 @@ impl Run {
             require_replication: shape >> 6 == 3,
             catch_up_lag: Duration::from_secs(1),
         });
-        let parameters = Parameters { routers: routers.collect(), tracks: Vec::new(), server };
+        let track = |kind, count| TrackParameters { kind, name: String::new(), rise: count, fall: count };
+        let tracks = vec![track(TrackKind::Interface, 1), track(TrackKind::Script, 2)];
+        let parameters = Parameters { routers: routers.collect(), tracks, server };
         let now = Instant::from_nanos(1_000_000_000);
         Self {
             node: Node::new(now, parameters.clone()),
@@ -183,8 +187,9 @@ impl Run {
     fn note(&mut self, action: Action) {
         match action {
             Action::SendAdvert { router, priority } => {
-                let own = self.parameters.routers[router.0].priority;
-                assert!(priority.is_release() || priority == own, "{priority:?} is not its priority");
+                let own = self.parameters.routers[router.0].priority.as_u8();
+                let is_own = [own, own.saturating_sub(20).max(1)].contains(&priority.as_u8());
+                assert!(priority.is_release() || is_own, "{priority:?} is not its priority");
                 assert!(!priority.is_release() || self.gates[router.0] == Gate::Refuse, "resigned while it serves");
             }
             Action::RenewLease { router, until } => {
@@ -243,7 +248,12 @@ fn address_care(router: RouterId, value: u8) -> Input {
             ];
             Input::Interface { router, state: state[usize::from(value & 3)] }
         }
-        1 => Input::HardwareAddressChanged { router },
+        1 if value & 1 == 0 => Input::HardwareAddressChanged { router },
+        1 => {
+            let failed = || TrackOutcome::Failed("down".to_owned());
+            let outcome = if value & 2 == 0 { TrackOutcome::Passed } else { failed() };
+            Input::Track { track: TrackId(usize::from(value >> 2 & 3)), outcome }
+        }
         _ => {
             let local = [vip(1, 150), vip(2, 151)].into_iter().flatten().collect();
             let missing = [vip(4, 150), vip(8, 151)].into_iter().flatten().collect();
