@@ -18,9 +18,9 @@ use crate::authentication::Authentication;
 use crate::causes::chain;
 use crate::clock::{self, Alarm};
 use crate::datapath::{self, Datapath};
-use crate::lateness::Lateness;
 use crate::mysql;
 use crate::realtime::prefer_this_thread;
+use crate::times::Times;
 use crate::unheard::Unheard;
 use crate::vip::Vips;
 
@@ -93,7 +93,7 @@ pub struct View {
     /// Frames by what the datapath did with them.
     pub packets: Vec<(&'static str, u64)>,
     /// How late this thread was at its deadlines.
-    pub late: Lateness,
+    pub late: Times,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -118,7 +118,7 @@ impl View {
             gate: false,
             fallback_reason: Some("starting".to_owned()),
             packets: Vec::new(),
-            late: Lateness::default(),
+            late: Times::default(),
         }
     }
 }
@@ -136,7 +136,7 @@ struct Election {
     counts: Vec<AdvertCounts>,
     last_transitions: Vec<Option<(SystemTime, Transition)>>,
     viewed_at: Instant,
-    late: Lateness,
+    late: Times,
     /// The last trouble of sending, so that it is told once and not a hundred times a second.
     send_trouble: Vec<Option<String>>,
     unheard: Unheard,
@@ -173,7 +173,7 @@ pub async fn run(settings: Settings, channels: Channels) -> anyhow::Result<()> {
         counts: vec![AdvertCounts::default(); count],
         last_transitions: vec![None; count],
         viewed_at: now,
-        late: Lateness::default(),
+        late: Times::default(),
         send_trouble: vec![None; count],
         unheard: Unheard::default(),
         settings,

@@ -12,9 +12,9 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use crate::lateness::{BOUNDS, Lateness};
 use crate::script::Counts;
 use crate::status::Status;
+use crate::times::{BOUNDS, Times};
 
 /// The type of what [`Metrics::render`] gives.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -38,7 +38,9 @@ pub struct Reading<'a> {
     pub status: &'a Status,
     /// Frames that the XDP program saw, by what became of them.
     pub packets: Vec<(&'static str, u64)>,
-    pub event_loop_late: Lateness,
+    pub event_loop_late: Times,
+    /// How long the probes of the server took, by kind; none without a server.
+    pub probes: Vec<(&'static str, Times)>,
     pub scripts: &'a [Arc<Counts>],
 }
 
@@ -103,6 +105,8 @@ impl Metrics {
                 let help = "How far the local server lags behind its peer; absent while unknown";
                 registry.register("replication_lag_seconds", help, ConstGauge::new(seconds(lag)));
             }
+            let help = "How long the probes of the server took, by kind and whatever their outcome";
+            registry.register("mysql_probe_seconds", help, Probes(reading.probes.clone()));
         }
         let help = "How late the election thread was at its deadlines";
         registry.register("event_loop_late_seconds", help, Late(reading.event_loop_late));
@@ -154,19 +158,40 @@ fn seconds(millis: u64) -> f64 {
 }
 
 #[derive(Debug)]
-struct Late(Lateness);
+struct Late(Times);
 
 impl EncodeMetric for Late {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let Self(Lateness { buckets, sum, count }) = self;
-        let bounds = BOUNDS.iter().map(std::time::Duration::as_secs_f64).chain([f64::INFINITY]);
-        let buckets: Vec<(f64, u64)> = bounds.zip(*buckets).collect();
-        encoder.encode_histogram::<NoLabelSet>(sum.as_secs_f64(), *count, &buckets, None::<&HashMap<_, _>>)
+        encode_times(&self.0, &mut encoder)
     }
 
     fn metric_type(&self) -> MetricType {
         MetricType::Histogram
     }
+}
+
+#[derive(Debug)]
+struct Probes(Vec<(&'static str, Times)>);
+
+impl EncodeMetric for Probes {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), std::fmt::Error> {
+        for (kind, times) in &self.0 {
+            let labels = [("kind", *kind)];
+            encode_times(times, &mut encoder.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Histogram
+    }
+}
+
+fn encode_times(times: &Times, encoder: &mut MetricEncoder<'_>) -> Result<(), std::fmt::Error> {
+    let Times { buckets, sum, count } = times;
+    let bounds = BOUNDS.iter().map(std::time::Duration::as_secs_f64).chain([f64::INFINITY]);
+    let buckets: Vec<(f64, u64)> = bounds.zip(*buckets).collect();
+    encoder.encode_histogram::<NoLabelSet>(sum.as_secs_f64(), *count, &buckets, None::<&HashMap<_, _>>)
 }
 
 #[cfg(test)]
@@ -195,10 +220,18 @@ mod tests {
         metrics.count("mysql", &transition());
         let mut status = crate::status::example();
         status.virtual_routers[0].addresses_restored = 3;
-        let mut event_loop_late = Lateness::default();
+        let mut event_loop_late = Times::default();
         event_loop_late.note(Duration::from_micros(80));
         let scripts = [Arc::new(Counts::new("disk"))];
-        let reading = Reading { status: &status, packets: vec![("served", 7)], event_loop_late, scripts: &scripts };
+        let mut pings = Times::default();
+        pings.note(Duration::from_micros(300));
+        let reading = Reading {
+            status: &status,
+            packets: vec![("served", 7)],
+            event_loop_late,
+            probes: vec![("ping", pings)],
+            scripts: &scripts,
+        };
         let text = metrics.render(&reading).unwrap();
         for line in [
             "vipd_active{router=\"mysql\"} 1",
@@ -215,6 +248,9 @@ mod tests {
             "vipd_script_runs_total{script=\"disk\",result=\"failed\"} 0",
             "vipd_mysql_up 1",
             "vipd_replication_lag_seconds 0.0",
+            "vipd_mysql_probe_seconds_bucket{le=\"0.00025\",kind=\"ping\"} 0",
+            "vipd_mysql_probe_seconds_bucket{le=\"0.0005\",kind=\"ping\"} 1",
+            "vipd_mysql_probe_seconds_count{kind=\"ping\"} 1",
             "vipd_event_loop_late_seconds_bucket{le=\"0.0001\"} 1",
             "vipd_event_loop_late_seconds_bucket{le=\"+Inf\"} 1",
             "vipd_event_loop_late_seconds_count 1",
@@ -227,9 +263,14 @@ mod tests {
     fn without_a_server_and_without_lag_nothing_is_made_up() {
         let mut status = crate::status::example();
         status.mysql = None;
-        let reading =
-            Reading { status: &status, packets: Vec::new(), event_loop_late: Lateness::default(), scripts: &[] };
+        let reading = Reading {
+            status: &status,
+            packets: Vec::new(),
+            event_loop_late: Times::default(),
+            probes: Vec::new(),
+            scripts: &[],
+        };
         let text = Metrics::default().render(&reading).unwrap();
-        assert!(!text.contains("mysql_up") && !text.contains("replication_lag") && !text.contains("script"), "{text}");
+        assert!(!text.contains("mysql_") && !text.contains("replication_lag") && !text.contains("script"), "{text}");
     }
 }

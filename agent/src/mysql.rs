@@ -13,10 +13,10 @@ mod steps;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use agent_core::{Input, ServerReport, Standing, Ticket, Writers};
+use agent_core::{Input, Probe, ServerReport, Standing, Ticket, Writers};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -24,6 +24,7 @@ pub use dialect::Flavour;
 pub use error::Error;
 
 use crate::secret::Secret;
+use crate::times::Times;
 use session::Account;
 use steps::{Epochs, Lane, WriteGate};
 
@@ -87,6 +88,29 @@ pub struct ServerFacts {
     pub last_error: Option<String>,
 }
 
+/// How long the probes took, whatever their outcome.
+#[derive(Clone, Debug, Default)]
+pub struct ProbeTimes(Arc<Mutex<[Times; 3]>>);
+
+impl ProbeTimes {
+    fn note(&self, kind: Probe, time: Duration) {
+        let mut times = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let [ping, connect, write] = &mut *times;
+        match kind {
+            Probe::Ping => ping.note(time),
+            Probe::Connect => connect.note(time),
+            Probe::Write => write.note(time),
+        }
+    }
+
+    /// By the name of the probe.
+    #[must_use]
+    pub fn by_kind(&self) -> [(&'static str, Times); 3] {
+        let [ping, connect, write] = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        [("ping", ping), ("connect", connect), ("write", write)]
+    }
+}
+
 /// Where news of the server goes; it must not block.
 type Sink = Arc<dyn Fn(Input) + Send + Sync>;
 
@@ -98,6 +122,7 @@ struct Context {
     sink: Sink,
     facts: watch::Sender<ServerFacts>,
     write_gate: Arc<WriteGate>,
+    probe_times: ProbeTimes,
 }
 
 impl Context {
@@ -123,6 +148,7 @@ impl Context {
 pub struct Server {
     commands: Commands,
     facts: watch::Receiver<ServerFacts>,
+    probe_times: ProbeTimes,
     _tasks: JoinSet<()>,
 }
 
@@ -152,7 +178,9 @@ impl Server {
             sink: Arc::new(sink),
             facts,
             write_gate: Arc::default(),
+            probe_times: ProbeTimes::default(),
         };
+        let probe_times = context.probe_times.clone();
         let (epochs, epochs_out) = watch::channel(Epochs::default());
         let mut tasks = JoinSet::new();
         let mut lane = || {
@@ -170,7 +198,7 @@ impl Server {
             tasks.spawn(probe::write(context.clone()));
         }
         tasks.spawn(standing::watch(context));
-        Self { commands, facts: facts_out, _tasks: tasks }
+        Self { commands, facts: facts_out, probe_times, _tasks: tasks }
     }
 
     #[must_use]
@@ -181,6 +209,11 @@ impl Server {
     #[must_use]
     pub fn facts(&self) -> watch::Receiver<ServerFacts> {
         self.facts.clone()
+    }
+
+    #[must_use]
+    pub fn probe_times(&self) -> ProbeTimes {
+        self.probe_times.clone()
     }
 }
 

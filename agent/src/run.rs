@@ -56,6 +56,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let scripts = Scripts::start(scripts, Path::new(OWN_PROGRAM), move |input| drop(sink.send(input)));
     let scripts = scripts.context("cannot start the scripts")?;
     let facts = server.as_ref().map(mysql::Server::facts);
+    let probe_times = server.as_ref().map(mysql::Server::probe_times);
     let commands = server.as_ref().map(mysql::Server::commands);
     let channels = Channels { inputs: inputs_end, server: commands, view, events };
     let election_view = view_end.clone();
@@ -67,6 +68,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         parameters: settings.parameters,
         view: view_end,
         facts,
+        probe_times,
         started,
         scripts: scripts.counts(),
         metrics: metrics.clone(),
@@ -248,6 +250,7 @@ struct Window {
     parameters: Parameters,
     view: watch::Receiver<Arc<View>>,
     facts: Option<watch::Receiver<mysql::ServerFacts>>,
+    probe_times: Option<mysql::ProbeTimes>,
     started: Instant,
     scripts: Vec<Arc<script::Counts>>,
     metrics: Metrics,
@@ -269,8 +272,9 @@ impl web::Source for Window {
     fn metrics(&self) -> Result<String, std::fmt::Error> {
         let view = self.view();
         let (packets, event_loop_late) = (view.packets.clone(), view.late);
-        let scripts = &self.scripts;
-        self.metrics.render(&metrics::Reading { status: &self.status(), packets, event_loop_late, scripts })
+        let probes = self.probe_times.as_ref().map(|times| times.by_kind().to_vec()).unwrap_or_default();
+        let (status, scripts) = (self.status(), &self.scripts);
+        self.metrics.render(&metrics::Reading { status: &status, packets, event_loop_late, probes, scripts })
     }
 
     fn alive(&self) -> bool {

@@ -245,7 +245,7 @@ async fn the_end_of_the_process_is_known_at_once_and_a_new_one_is_found() {
 async fn a_stopped_process_misses_two_deadlines_of_each_kind() {
     let Some(mariadb) = Mariadb::start(1) else { return };
     drop(mariadb.seed().await);
-    let (_server, mut news) = mariadb.watch("secret");
+    let (server, mut news) = mariadb.watch("secret");
     news.probe(Probe::Ping, ProbeOutcome::Passed).await;
     news.probe(Probe::Connect, ProbeOutcome::Passed).await;
     let stopped = Instant::now();
@@ -262,6 +262,9 @@ async fn a_stopped_process_misses_two_deadlines_of_each_kind() {
         .await;
     println!("hung: two failures of each kind after {:?}", at - stopped);
     assert!(at - stopped < PROBE_TIMEOUT * 2 + Duration::from_millis(200));
+    let [(_, ping), (_, connect), (_, write)] = server.probe_times().by_kind();
+    assert!(ping.sum >= PROBE_TIMEOUT * 2 && connect.sum >= PROBE_TIMEOUT * 2, "{ping:?} {connect:?}");
+    assert_eq!(write.count, 0, "a server that was never opened is not written to");
     mariadb.signal(Signal::SIGCONT);
     news.probe(Probe::Ping, ProbeOutcome::Passed).await;
 }

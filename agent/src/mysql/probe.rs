@@ -19,6 +19,7 @@ pub(super) async fn ping(context: Context) {
     loop {
         let started = Instant::now();
         let result = session.run(dialect::PING, limit).await;
+        context.probe_times.note(Probe::Ping, started.elapsed());
         if result.is_err() {
             session.forget();
         }
@@ -38,6 +39,7 @@ pub(super) async fn connect(context: Context, wanted: Arc<Notify>) {
     loop {
         let started = Instant::now();
         let result = context.account.connect(limit).await;
+        context.probe_times.note(Probe::Connect, started.elapsed());
         let (result, conn) = match result {
             Ok(conn) => (Ok(()), Some(conn)),
             Err(error) => (Err(error), None),
@@ -64,7 +66,9 @@ pub(super) async fn write(context: Context) {
         let started = Instant::now();
         let in_flight = context.write_gate.pass().await;
         if in_flight.is_some() {
+            let begun = Instant::now();
             let result = commit(&mut session, &mut observer, &context).await;
+            context.probe_times.note(Probe::Write, begun.elapsed());
             drop(in_flight);
             // What is learned after the gate was closed is of a server that is no writer any more.
             if context.write_gate.is_open() {

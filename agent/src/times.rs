@@ -1,4 +1,4 @@
-//! How late a thread did what was due, counted without a lock.
+//! How long something took, or how late it was.
 
 use std::time::Duration;
 
@@ -20,20 +20,20 @@ pub const BOUNDS: [Duration; 12] = [
 
 /// A histogram as plain data, so that it can be handed to another thread as a copy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Lateness {
+pub struct Times {
     /// How many fell into each bucket; the last is for what was beyond all bounds.
     pub buckets: [u64; BOUNDS.len() + 1],
     pub sum: Duration,
     pub count: u64,
 }
 
-impl Lateness {
-    pub fn note(&mut self, late: Duration) {
-        let bucket = BOUNDS.iter().position(|&bound| late <= bound).unwrap_or(BOUNDS.len());
+impl Times {
+    pub fn note(&mut self, time: Duration) {
+        let bucket = BOUNDS.iter().position(|&bound| time <= bound).unwrap_or(BOUNDS.len());
         if let Some(count) = self.buckets.get_mut(bucket) {
             *count += 1;
         }
-        self.sum = self.sum.saturating_add(late);
+        self.sum = self.sum.saturating_add(time);
         self.count += 1;
     }
 }
@@ -43,12 +43,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_delay_falls_into_the_first_bucket_that_holds_it() {
-        let mut lateness = Lateness::default();
-        for late in [Duration::ZERO, Duration::from_micros(50), Duration::from_micros(51), Duration::from_secs(3)] {
-            lateness.note(late);
+    fn each_time_falls_into_the_first_bucket_that_holds_it() {
+        let mut times = Times::default();
+        for time in [Duration::ZERO, Duration::from_micros(50), Duration::from_micros(51), Duration::from_secs(3)] {
+            times.note(time);
         }
-        assert_eq!(lateness.buckets, [2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
-        assert_eq!((lateness.count, lateness.sum), (4, Duration::from_micros(3_000_101)));
+        assert_eq!(times.buckets, [2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+        assert_eq!((times.count, times.sum), (4, Duration::from_micros(3_000_101)));
     }
 }
