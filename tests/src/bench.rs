@@ -45,13 +45,6 @@ fn measure(pair: &mut Pair, faults: &[Fault], rounds: usize, json: bool) -> Resu
 }
 
 fn print(fault: Fault, failovers: &[Failover]) {
-    let spread = |values: Vec<f64>| {
-        let mut values = values;
-        values.sort_by(f64::total_cmp);
-        let at = |index: usize| values.get(index).copied().unwrap_or(f64::NAN);
-        let last = values.len().saturating_sub(1);
-        format!("{:8.1} {:8.1} {:8.1}", at(0), at(last / 2), at(last))
-    };
     let title = format!("{}, {} rounds", fault.as_str(), failovers.len());
     println!("{title:<50} {:>8} {:>8} {:>8}", "min", "median", "max");
     let gaps = failovers.iter().map(|failover| failover.gap_ms).collect();
@@ -74,4 +67,12 @@ fn print(fault: Fault, failovers: &[Failover]) {
     for (name, lengths) in phases {
         println!("  {:<48} {}", format!("takeover: {name}, ms"), spread(lengths));
     }
+}
+
+/// Minimum, median and maximum.
+pub(crate) fn spread(mut values: Vec<f64>) -> String {
+    values.sort_by(f64::total_cmp);
+    let at = |index: usize| values.get(index).copied().unwrap_or(f64::NAN);
+    let last = values.len().saturating_sub(1);
+    format!("{:8.1} {:8.1} {:8.1}", at(0), at(last / 2), at(last))
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use clap::{Args, Parser, Subcommand};
 use lab::pair::{Fault, Setting};
-use lab::{Datapath, bench, demo, play, run, soak};
+use lab::{Datapath, bench, demo, handover, play, run, soak};
 use nix::sys::signal::{SigSet, Signal};
 
 /// Two database hosts in network namespaces, with real servers and agents.
@@ -42,6 +42,15 @@ enum Command {
         json: bool,
         #[command(flatten)]
         pair: PairOptions,
+    },
+    /// Measure the hand-over between two hosts without a server, of vipd and of keepalived, at an interval of 10 ms.
+    Handover {
+        /// How often each pair hands over.
+        #[arg(long, default_value_t = 20)]
+        rounds: usize,
+        /// Print every round as JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// Count false takeovers of vipd and of keepalived beside it at short intervals on hogged processors.
     Soak {
@@ -110,6 +119,10 @@ fn execute(command: &Command) -> Result<()> {
         Command::Bench { rounds, fault, json, pair } => {
             clean_up_when_interrupted()?;
             bench::run(fault, *rounds, &pair.setting(), *json)
+        }
+        Command::Handover { rounds, json } => {
+            clean_up_when_interrupted()?;
+            handover::run(*rounds, *json)
         }
         Command::Soak { minutes, json } => {
             clean_up_when_interrupted()?;

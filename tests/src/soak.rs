@@ -12,6 +12,7 @@ use crate::network::{Network, PREFIX, VIP};
 use crate::observer::Observer;
 use crate::pair::milliseconds;
 use crate::run::Run;
+use crate::stalls::Stalls;
 use crate::wire::{Silence, What, Wire};
 
 /// Busy loops for each processor: each gets a fifth of it at best, and so does whoever competes at normal priority.
@@ -20,6 +21,8 @@ const LOOPS: usize = 4;
 const INTERVAL: (&str, &str) = ("10ms", "0.01");
 /// How long the pairs may take to settle, before there is any load.
 const START: Duration = Duration::from_secs(20);
+/// A processor that stands still for as long can make an advertisement two intervals late, and the lease is three.
+const STALL: Duration = Duration::from_millis(18);
 /// Between two looks at what has happened.
 const LOOK: Duration = Duration::from_secs(1);
 /// Between two lines of progress.
@@ -30,6 +33,16 @@ const INCUMBENTS: [(&str, u8, Ipv4Addr, bool); 2] = [
     ("keepalived", 52, Ipv4Addr::new(10, 77, 0, 152), false),
     ("keepalived_realtime", 53, Ipv4Addr::new(10, 77, 0, 153), true),
 ];
+
+/// What was seen in the time.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Report {
+    /// vipd's pair comes first.
+    pub pairs: Vec<Endurance>,
+    /// How often the machine took a processor from every program, whatever its priority, for longer than 18 ms.
+    pub stalls: usize,
+    pub longest_stall_ms: f64,
+}
 
 /// What one pair did in the time.
 #[derive(Clone, Debug, serde::Serialize)]
@@ -93,13 +106,13 @@ impl Contestant {
 /// Runs for `length` and prints a table; an error when vipd moved its address.
 pub fn run(length: Duration, json: bool) -> Result<()> {
     let mut run = Run::begin("soak")?;
-    let endured = endure(&run, length, !json);
-    if endured.is_err() {
+    let report = endure(&run, length, !json);
+    if report.is_err() {
         run.keep_logs();
     }
-    let endured = endured?;
+    let report = report?;
     if json {
-        let report = serde_json::json!({"seconds": length.as_secs(), "interval": INTERVAL.0, "pairs": endured});
+        let report = serde_json::json!({"seconds": length.as_secs(), "interval": INTERVAL.0, "seen": report});
         println!("{}", serde_json::to_string_pretty(&report)?);
     } else {
         println!("{} s at {}, {LOOPS} busy loops for each processor", length.as_secs(), INTERVAL.0);
@@ -107,14 +120,18 @@ pub fn run(length: Duration, json: bool) -> Result<()> {
             "{:<22} {:>15} {:>15} {:>19} {:>15}",
             "", "false takeovers", "two holders, ms", "longest silence, ms", "advertisements"
         );
-        for pair in &endured {
+        for pair in &report.pairs {
             println!(
                 "{:<22} {:>15} {:>15} {:>19} {:>15}",
                 pair.who, pair.false_takeovers, pair.two_holders_ms, pair.longest_silence_ms, pair.advertisements
             );
         }
+        println!(
+            "The machine took a processor from everybody for over {STALL:?} {} times; longest {} ms.",
+            report.stalls, report.longest_stall_ms
+        );
     }
-    let false_takeovers = endured.first().context("vipd comes first")?.false_takeovers;
+    let false_takeovers = report.pairs.first().context("vipd comes first")?.false_takeovers;
     if false_takeovers > 0 {
         run.keep_logs();
         bail!("vipd moved its address {false_takeovers} times");
@@ -123,7 +140,7 @@ pub fn run(length: Duration, json: bool) -> Result<()> {
 }
 
 /// Lets a pair of vipd, which comes first, and the incumbents bear the load for `length`.
-pub fn endure(run: &Run, length: Duration, progress: bool) -> Result<Vec<Endurance>> {
+pub fn endure(run: &Run, length: Duration, progress: bool) -> Result<Report> {
     let network = Network::create(run)?;
     let [one, other] = &network.databases;
     let mut contestants = vec![Contestant::watch(&network, "vipd", VRID, VIP)?];
@@ -161,6 +178,7 @@ pub fn endure(run: &Run, length: Duration, progress: bool) -> Result<Vec<Enduran
     }
     std::thread::sleep(LOOK);
     let wire = Wire::start(&network)?;
+    let stalls = Stalls::watch(STALL)?;
     let since = Instant::now();
     let load = Load::start(Kind::Normal, LOOPS)?;
     let mut said = since;
@@ -177,13 +195,16 @@ pub fn endure(run: &Run, length: Duration, progress: bool) -> Result<Vec<Enduran
             said = Instant::now();
             let counts: Vec<String> =
                 contestants.iter().map(|pair| format!("{} {}", pair.who, pair.takeovers(since))).collect();
-            eprintln!("{:4} s, false takeovers so far: {}", since.elapsed().as_secs(), counts.join(", "));
+            let stalls = stalls.seen().count;
+            let counts = counts.join(", ");
+            eprintln!("{:4} s, false takeovers so far: {counts}; stalls {stalls}", since.elapsed().as_secs());
         }
     }
-    let endured = contestants.iter().map(|contestant| contestant.endured(since)).collect();
+    let pairs = contestants.iter().map(|contestant| contestant.endured(since)).collect();
+    let seen = stalls.seen();
     drop(load);
     for agent in &mut agents {
         agent.status()?;
     }
-    Ok(endured)
+    Ok(Report { pairs, stalls: seen.count, longest_stall_ms: milliseconds(seen.longest) })
 }

@@ -11,6 +11,9 @@ use crate::{build, lab};
 /// `cargo xtask bench --interval 10ms --fault node-died --rounds 20`.
 #[derive(Args)]
 pub(crate) struct Bench {
+    /// Measure the hand-over of two hosts without a server instead, and keepalived's beside it, at an interval of 10 ms
+    #[arg(long)]
+    without_servers: bool,
     /// Show the options of the measurement instead
     #[arg(long)]
     help_lab: bool,
@@ -22,7 +25,7 @@ pub(crate) struct Bench {
 impl Bench {
     pub(crate) fn run(&self) -> Result<()> {
         build::set_up_and_build()?;
-        let mut arguments = vec!["bench"];
+        let mut arguments = vec![if self.without_servers { "handover" } else { "bench" }];
         arguments.extend(self.options.iter().map(String::as_str));
         if self.help_lab {
             arguments.push("--help");
