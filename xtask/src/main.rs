@@ -11,6 +11,7 @@ mod fuzz;
 mod lab;
 mod ledger;
 mod measure;
+mod package;
 mod setup;
 mod test;
 mod workspace;
@@ -40,6 +41,7 @@ enum Task {
     Fuzz(fuzz::Fuzz),
     Bench(measure::Bench),
     Soak(measure::Soak),
+    Package(package::Package),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -54,5 +56,6 @@ fn main() -> anyhow::Result<()> {
         Task::Fuzz(task) => task.run(),
         Task::Bench(task) => task.run(),
         Task::Soak(task) => task.run(),
+        Task::Package(task) => task.run(),
     }
 }
