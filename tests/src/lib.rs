@@ -10,6 +10,7 @@ pub mod forger;
 pub mod handover;
 pub mod keepalived;
 pub mod load;
+pub mod machine;
 pub mod mariadb;
 pub mod namespace;
 pub mod network;

@@ -21,7 +21,7 @@ pub const PORT: u16 = 3306;
 /// What every data folder begins with; no binary log knows of it, so it is not replicated.
 ///
 /// The agent's account has what `vipd grants` prints for MariaDB, and nothing else.
-const SEED: &str = "\
+pub(crate) const SEED: &str = "\
 FLUSH PRIVILEGES;
 CREATE USER app@'%' IDENTIFIED BY 'lab';
 CREATE USER repl@'%' IDENTIFIED BY 'lab';

@@ -36,7 +36,7 @@ impl Package {
 }
 
 /// Packs the release build; the agent has its BPF programs inside, or the build before had failed.
-fn build_package() -> Result<PathBuf> {
+pub(crate) fn build_package() -> Result<PathBuf> {
     install_cargo_deb()?;
     let pages = workspace::target().join("release/pages");
     if pages.is_dir() {

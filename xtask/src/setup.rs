@@ -21,10 +21,11 @@ const BPF_LINKER: &str = "0.13.0";
 pub(crate) struct Setup {}
 
 /// Debian packages and what they are for.
-const PACKAGES: [(&str, &[&str]); 4] = [
+const PACKAGES: [(&str, &[&str]); 5] = [
     ("the BPF linker", &["llvm-22-dev", "libpolly-22-dev", "zlib1g-dev", "libzstd-dev", "build-essential"]),
     ("hosts in network namespaces", &["iproute2", "ethtool", "nftables", "procps", "util-linux"]),
     ("looking at packets and programs", &["tcpdump", "bpftool"]),
+    ("hosts with systemd", &["debootstrap", "systemd-container"]),
     ("real servers and peers", &["mariadb-server", "keepalived"]),
 ];
 

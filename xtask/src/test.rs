@@ -5,9 +5,9 @@ use std::process::Command;
 use anyhow::{Result, bail};
 use clap::Args;
 
-use crate::{build, command, workspace};
+use crate::{build, command, package, workspace};
 
-/// Runs every test: units, simulation, the BPF program, and the lab's system tests.
+/// Runs every test: units, simulation, the BPF program, the lab's system tests, and the package under systemd.
 ///
 /// Sets up and builds first. As root everything runs; without root the tests that need network namespaces or BPF say
 /// that they were skipped. A name is a file of system tests in `tests/tests/` (`cargo xtask test failover`) or a part
@@ -33,6 +33,10 @@ pub(crate) fn run(names: &[String]) -> Result<()> {
         let mut units = cargo_test();
         units.args(["--workspace", "--exclude", "lab", "--exclude", "agent-ebpf", "--"]).args(&filters);
         passed &= command::succeeds(&mut units)?;
+    }
+    if (files.is_empty() || files.iter().any(|file| *file == "systemd")) && command::is_root() {
+        // What the hosts with systemd install.
+        package::build_package()?;
     }
     let mut system = cargo_test();
     system.args(["--package", "lab"]);
