@@ -1,11 +1,12 @@
 //! The command line.
 
 use std::ffi::OsString;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::config;
+use crate::{config, init};
 
 /// Keeps one virtual IP in front of a pair of MySQL or MariaDB servers.
 ///
@@ -74,6 +75,16 @@ pub enum Command {
     ///
     /// Write it once and copy the file to the other host: (umask 077; vipd keygen > /etc/vipd/vrrp.key)
     Keygen,
+    /// Writes the configuration of this host, and that of its twin for the other one
+    ///
+    /// What no option says is asked for, with a proposal from the addresses of this host; without a terminal every option
+    /// that is missing is named. Both files are checked before anything is written: the one of --config, and beside it
+    /// vipd.twin.toml, to be copied to the other host.
+    ///
+    ///   vipd init --interface eth0 --address 192.0.2.10/24 --source 192.0.2.1 --peer 192.0.2.2 \\
+    ///     --endpoint /run/mysqld/mysqld.sock
+    #[command(verbatim_doc_comment)]
+    Init(Init),
     /// Translates the configuration of another VRRP daemon
     #[command(subcommand)]
     Import(Import),
@@ -95,6 +106,35 @@ pub enum Command {
         #[arg(last = true, required = true)]
         command: Vec<OsString>,
     },
+}
+
+/// The options of `vipd init`.
+#[derive(Debug, Args)]
+pub struct Init {
+    /// The interface that the clients come in by
+    #[arg(long)]
+    pub interface: Option<String>,
+    /// The one of the other host [default: the same name]
+    #[arg(long, value_name = "INTERFACE")]
+    pub peer_interface: Option<String>,
+    /// The virtual address; its prefix is that of the interface's network unless it is given
+    #[arg(long, value_name = "ADDRESS[/PREFIX]")]
+    pub address: Option<String>,
+    /// The own address of this host
+    #[arg(long, value_name = "ADDRESS")]
+    pub source: Option<IpAddr>,
+    /// The own address of the other host
+    #[arg(long, value_name = "ADDRESS")]
+    pub peer: Option<IpAddr>,
+    /// The server on each host: the path of its socket, or an address with its port
+    #[arg(long, value_name = "PATH|ADDRESS:PORT")]
+    pub endpoint: Option<String>,
+    /// The id of the virtual router, used by no other one on this network
+    #[arg(long, default_value_t = init::VRID, value_parser = clap::value_parser!(u8).range(1..=255))]
+    pub vrid: u8,
+    /// Replaces files that are there
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// Whose configuration is translated.

@@ -12,6 +12,7 @@ pub mod control;
 pub mod datapath;
 pub mod election;
 pub mod import;
+pub mod init;
 pub mod interfaces;
 pub mod keygen;
 pub mod link;

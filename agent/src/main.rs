@@ -4,9 +4,9 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
-use vipd::cli::{Cli, Command, Import};
+use vipd::cli::{Cli, Command, Import, Init};
 use vipd::config::Config;
-use vipd::{cleanup, control, mysql, script};
+use vipd::{cleanup, control, init, mysql, script};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -35,6 +35,7 @@ fn dispatch(Cli { command, agent }: &Cli) -> anyhow::Result<()> {
             print(&(statements.join(";\n") + ";\n"))
         }
         Command::Keygen => print(&(vipd::keygen::new_key()? + "\n")),
+        Command::Init(options) => initialize(agent.config_path(), options),
         Command::Import(Import::Keepalived { file }) => import_keepalived(file),
         Command::RunScript { name, uid, gid, groups, command } => {
             script::launch(&script::Account::known(name.clone(), *uid, *gid, groups), command)?;
@@ -51,6 +52,23 @@ fn check_config(path: &Path) -> anyhow::Result<()> {
         eprintln!("{}: warning: {warning}", path.display());
     }
     print(&format!("{}: good\n", path.display()))
+}
+
+fn initialize(path: &Path, options: &Init) -> anyhow::Result<()> {
+    let options = init::Options {
+        interface: options.interface.clone(),
+        peer_interface: options.peer_interface.clone(),
+        address: options.address.clone(),
+        source: options.source,
+        peer: options.peer,
+        endpoint: options.endpoint.clone(),
+        vrid: Some(options.vrid),
+        force: options.force,
+    };
+    let (mut answers, mut questions) = (std::io::stdin().lock(), std::io::stderr());
+    let mut dialogue =
+        if answers.is_terminal() { init::Dialogue::with(&mut answers, &mut questions) } else { init::Dialogue::none() };
+    print(&init::run(path, &options, &init::addresses_of_this_host()?, &mut dialogue)?)
 }
 
 fn import_keepalived(file: &Path) -> anyhow::Result<()> {
