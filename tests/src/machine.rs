@@ -167,23 +167,24 @@ impl Machine {
         self.feed("mariadb", &statements)
     }
 
-    /// Installs the package and writes the configuration, as an administrator would.
-    pub fn install(&self, peer: &Host) -> Result<()> {
+    /// Installs the package and the password of the agent's account, as an administrator would.
+    pub fn install(&self) -> Result<()> {
         let package = package()?;
         let content = fs::read(&package).with_context(|| format!("read {}", package.display()))?;
         let root = format!("/proc/{}/root", self.leader()?);
         fs::write(Path::new(&root).join("root/vipd.deb"), content).context("copy the package")?;
         self.shell("dpkg --install /root/vipd.deb")?;
-        self.feed("umask 077; cat > /etc/vipd/mysql.pass", &format!("{PASSWORD}\n"))?;
-        let configuration = format!(
-            "[[virtual_router]]\nname = \"mysql\"\ninterface = \"{INTERFACE}\"\nvrid = {VRID}\n\
-             addresses = [\"{VIP}/{PREFIX}\"]\nsource_address = \"{}\"\npeers = [\"{}\"]\n\n\
-             [mysql]\nendpoint = \"/run/mysqld/mysqld.sock\"\nuser = \"vipd\"\n\
-             password_file = \"/etc/vipd/mysql.pass\"\n",
+        self.feed("umask 077; cat > /etc/vipd/mysql.pass", &format!("{PASSWORD}\n"))
+    }
+
+    /// Makes the configuration of this host; that of the other one is the answer.
+    pub fn configure(&self, peer: &Host) -> Result<String> {
+        self.shell(&format!(
+            "vipd init --interface {INTERFACE} --address {VIP}/{PREFIX} --vrid {VRID} --source {} --peer {} \
+             --endpoint /run/mysqld/mysqld.sock",
             self.host.address, peer.address
-        );
-        self.feed("cat > /etc/vipd/vipd.toml", &configuration)?;
-        self.shell("vipd check-config").map(drop)
+        ))?;
+        self.shell("cat /etc/vipd/vipd.twin.toml")
     }
 
     pub fn status(&self) -> Result<Status> {

@@ -29,7 +29,12 @@ impl Hosts {
         let machines = [Machine::boot(&run, one, 1).unwrap(), Machine::boot(&run, other, 2).unwrap()];
         for (machine, peer) in [(&machines[0], other), (&machines[1], one)] {
             machine.set_up_server(peer).unwrap();
-            machine.install(peer).unwrap();
+            machine.install().unwrap();
+        }
+        let twin = machines[0].configure(other).unwrap();
+        machines[1].feed("cat > /etc/vipd/vipd.toml", &twin).unwrap();
+        for machine in &machines {
+            machine.shell("vipd check-config").unwrap();
         }
         let observer = Observer::start(&network.databases, VIP).unwrap();
         let hosts = Self { observer, machines, network, _run: run };
