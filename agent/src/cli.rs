@@ -53,6 +53,11 @@ pub enum Command {
         /// The file [default: the one of --config]
         file: Option<PathBuf>,
     },
+    /// Looks at this host and its server for what stands in the way of a safe failover; changes nothing
+    ///
+    /// Each finding says what is there, why it matters and what to do. Run it as root on both hosts. Exit code: 0 when nothing
+    /// was found, 1 when there are errors, 2 when there are warnings only.
+    Doctor,
     /// Shows who is Active, who serves and why, the server and the datapath
     Status {
         /// Prints the status as JSON, for programs

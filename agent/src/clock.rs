@@ -31,6 +31,17 @@ pub fn from_realtime(stamp: Duration) -> Instant {
     now() - age
 }
 
+/// Whether something keeps CLOCK_REALTIME in step with the world (adjtimex(2)); true where the kernel does not tell.
+#[must_use]
+#[expect(unsafe_code, reason = "the kernel's word has no safe interface in the libraries at hand")]
+pub fn is_synchronized() -> bool {
+    // SAFETY: all zero is a value of this plain structure, and with `modes` 0 nothing is changed.
+    let mut state: libc::timex = unsafe { std::mem::zeroed() };
+    // SAFETY: `state` lives through the call.
+    let result = unsafe { libc::adjtimex(&raw mut state) };
+    result < 0 || state.status & libc::STA_UNSYNC == 0
+}
+
 /// Reads a clock that every supported kernel (5.15 and later) has, so a failure cannot happen.
 fn read(clock: ClockId) -> Duration {
     clock_gettime(clock).map_or(Duration::ZERO, Duration::from)

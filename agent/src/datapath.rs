@@ -30,6 +30,7 @@ use crate::clock;
 
 pub use counters::Counters;
 pub use pins::remove as cleanup;
+pub use program::has_programs;
 
 use program::Program;
 use receiver::Receiver;

@@ -197,7 +197,7 @@ impl Pair {
              2. On the server that is written to now: vipd grants | mariadb, after you have put a password into it.\n   \
              The same password into {PASSWORD_FILE} of both hosts, mode 0600.\n\
              3. Both servers replicate from each other and start with read_only.\n\
-             4. On both hosts: vipd check-config && systemctl enable --now vipd && vipd status\n",
+             4. On both hosts: vipd doctor; systemctl enable --now vipd && vipd status\n",
             path.display(),
             twin.display(),
             twin.display(),

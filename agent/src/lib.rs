@@ -10,6 +10,7 @@ pub mod clock;
 pub mod config;
 pub mod control;
 pub mod datapath;
+pub mod doctor;
 pub mod election;
 pub mod import;
 pub mod init;

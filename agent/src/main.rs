@@ -6,13 +6,13 @@ use clap::Parser;
 use tracing_subscriber::EnvFilter;
 use vipd::cli::{Cli, Command, Import, Init};
 use vipd::config::Config;
-use vipd::{cleanup, control, init, mysql, script};
+use vipd::{cleanup, control, doctor, init, mysql, script};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     start_log();
     match dispatch(&cli) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             // Every cause in one line; a list of problems keeps its lines.
             eprintln!("vipd: {error:#}");
@@ -21,8 +21,9 @@ fn main() -> ExitCode {
     }
 }
 
-fn dispatch(Cli { command, agent }: &Cli) -> anyhow::Result<()> {
+fn dispatch(Cli { command, agent }: &Cli) -> anyhow::Result<ExitCode> {
     match command {
+        Command::Doctor => return examine(agent.config_path()),
         Command::Run => vipd::run::run(Config::load(agent.config_path())?),
         Command::CheckConfig { file } => check_config(file.as_deref().unwrap_or(agent.config_path())),
         Command::Status { json } => {
@@ -43,7 +44,14 @@ fn dispatch(Cli { command, agent }: &Cli) -> anyhow::Result<()> {
             std::process::exit(127)
         }
         Command::Cleanup => cleanup::run(&Config::load(agent.config_path())?),
-    }
+    }?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn examine(path: &Path) -> anyhow::Result<ExitCode> {
+    let report = doctor::run(&Config::load(path)?)?;
+    print(&report.to_string())?;
+    Ok(report.exit_code())
 }
 
 fn check_config(path: &Path) -> anyhow::Result<()> {

@@ -3,6 +3,7 @@
 pub mod dialect;
 mod error;
 pub mod grants;
+pub mod inspection;
 mod probe;
 mod process;
 mod replication;

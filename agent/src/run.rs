@@ -210,7 +210,8 @@ fn authentication(router: &VirtualRouter) -> Result<Authentication, authenticati
     }
 }
 
-fn server_settings(config: &config::Mysql) -> anyhow::Result<mysql::ServerSettings> {
+/// What the adapter needs; fails when the password cannot be read.
+pub(crate) fn server_settings(config: &config::Mysql) -> anyhow::Result<mysql::ServerSettings> {
     let endpoint = match &config.endpoint {
         config::Endpoint::Unix(path) => mysql::Endpoint::Unix(path.clone()),
         config::Endpoint::Tcp(address) => mysql::Endpoint::Tcp(*address),

@@ -30,6 +30,8 @@ bind_address = 0.0.0.0
 skip_name_resolve
 log_bin = binlog
 log_slave_updates
+sync_binlog = 1
+gtid_strict_mode
 binlog_format = ROW
 relay_log_recovery
 read_only
@@ -61,7 +63,7 @@ impl Machine {
         fs::create_dir_all(&pins).with_context(|| format!("create {}", pins.display()))?;
         let upper = folder.join("upper");
         let server =
-            format!("{SERVER}server_id = {number}\ngtid_domain_id = {number}\nauto_increment_offset = {number}\n");
+            format!("{SERVER}server_id = 1{number}\ngtid_domain_id = {number}\nauto_increment_offset = {number}\n");
         write(&upper.join("etc/mysql/mariadb.conf.d/99-lab.cnf"), &server)?;
         write(&upper.join("etc/hostname"), &format!("{}\n", host.name))?;
         // A container on a BPF file system, network and cgroup of its own; the mount ends with the process.

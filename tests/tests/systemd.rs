@@ -152,6 +152,30 @@ fn a_host_that_reboots_hands_over_first_and_comes_back_as_standby() {
 }
 
 #[test]
+fn the_doctor_finds_what_was_made_wrong_and_nothing_else() {
+    let Some(_turn) = turn() else { return };
+    let hosts = Hosts::start("systemd-doctor");
+    let machine = &hosts.machines[hosts.wait_settled()];
+    let clean = machine.shell("vipd doctor || true").unwrap();
+    assert!(clean.ends_with("\n0 errors, 0 warnings\n"), "{clean}");
+
+    for (harm, told) in [
+        ("mariadb -e 'SET GLOBAL sync_binlog = 0'", "ERROR   sync_binlog = 0\n"),
+        ("mariadb -e 'STOP SLAVE SQL_THREAD'", "the applier does not run: stopped without an error\n"),
+        (
+            "mariadb -e \"REVOKE CONNECTION ADMIN ON *.* FROM vipd@localhost\"",
+            "ERROR   the account vipd lacks CONNECTION ADMIN\n",
+        ),
+        ("sed -i s/^read_only// /etc/mysql/mariadb.conf.d/99-lab.cnf", "ERROR   read_only does not stand in"),
+        ("chmod o+r /etc/vipd/mysql.pass", "mysql.pass"),
+    ] {
+        machine.shell(harm).unwrap();
+        let report = machine.shell("vipd doctor; test $? = 1").unwrap();
+        assert!(report.contains(told), "{harm}: {report}");
+    }
+}
+
+#[test]
 fn an_upgrade_does_not_move_the_address_and_a_removal_leaves_nothing() {
     let Some(_turn) = turn() else { return };
     let hosts = Hosts::start("systemd-upgrade");

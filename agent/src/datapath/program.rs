@@ -60,6 +60,12 @@ impl fmt::Debug for Program {
     }
 }
 
+/// Whether this binary was built with its BPF programs.
+#[must_use]
+pub const fn has_programs() -> bool {
+    !OBJECT.is_empty()
+}
+
 impl Program {
     /// Loads the program with its maps, pins both and attaches it to every interface of the routers; on failure
     /// nothing of it is left.

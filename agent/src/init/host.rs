@@ -55,7 +55,9 @@ pub(super) fn prefix_of_network(here: &[&HostAddress], address: IpAddr) -> Optio
 }
 
 impl HostAddress {
-    fn reaches(&self, other: IpAddr) -> bool {
+    /// Whether the other address is in the same network.
+    #[must_use]
+    pub fn reaches(&self, other: IpAddr) -> bool {
         let same = |one: u128, other: u128, width: u8| {
             let host_bits = u32::from(width.saturating_sub(self.prefix));
             one.checked_shr(host_bits).unwrap_or(0) == other.checked_shr(host_bits).unwrap_or(0)

@@ -35,6 +35,8 @@ pub(super) enum LockWait {
     Shortest,
 }
 
+pub(super) const VARIABLES: &str = "SHOW GLOBAL VARIABLES";
+pub(super) const GRANTS: &str = "SHOW GRANTS";
 pub(super) const PING: &str = "SELECT 1";
 pub(super) const VERSION: &str = "SELECT VERSION()";
 pub(super) const SESSIONS: &str = "SHOW PROCESSLIST";

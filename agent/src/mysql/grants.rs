@@ -5,11 +5,10 @@ use super::dialect::{Dialect, Flavour, quote};
 /// Stands where the operator has to put the password.
 pub const PASSWORD_PLACEHOLDER: &str = "PUT-THE-PASSWORD-HERE";
 
-/// The statements that make the account, to be run once on the writer.
+/// What the account needs on `*.*`, separated by commas.
 #[must_use]
-pub fn statements(dialect: Dialect, user: &str, host: &str) -> Vec<String> {
-    let account = format!("{}@{}", quote(user), quote(host));
-    let privileges = match dialect.flavour {
+pub fn privileges(dialect: Dialect) -> &'static str {
+    match dialect.flavour {
         Flavour::Mariadb if dialect.version < (10, 5, 2) => "SUPER, PROCESS, REPLICATION CLIENT",
         Flavour::Mariadb if dialect.version < (10, 5, 9) => {
             "PROCESS, BINLOG MONITOR, REPLICATION SLAVE ADMIN, READ_ONLY ADMIN, CONNECTION ADMIN"
@@ -21,7 +20,14 @@ pub fn statements(dialect: Dialect, user: &str, host: &str) -> Vec<String> {
         Flavour::Mysql => {
             "PROCESS, REPLICATION CLIENT, REPLICATION_SLAVE_ADMIN, SYSTEM_VARIABLES_ADMIN, CONNECTION_ADMIN"
         }
-    };
+    }
+}
+
+/// The statements that make the account, to be run once on the writer.
+#[must_use]
+pub fn statements(dialect: Dialect, user: &str, host: &str) -> Vec<String> {
+    let account = format!("{}@{}", quote(user), quote(host));
+    let privileges = privileges(dialect);
     vec![
         format!("CREATE USER IF NOT EXISTS {account} IDENTIFIED BY {}", quote(PASSWORD_PLACEHOLDER)),
         format!("GRANT {privileges} ON *.* TO {account}"),
