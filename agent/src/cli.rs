@@ -43,7 +43,8 @@ pub enum Command {
     /// Runs the agent in the foreground
     ///
     /// It ends on SIGTERM or SIGINT after a clean hand-over: the addresses are gone and the peer knows. Under systemd it
-    /// reports when it is ready and feeds the watchdog. VIPD_LOG sets what is logged, as in VIPD_LOG=debug.
+    /// reports when it is ready and feeds the watchdog. VIPD_LOG sets what is logged, as in VIPD_LOG=debug. Exit code: 0 after
+    /// the hand-over, 78 when the configuration is refused, 1 for anything else.
     Run,
     /// Checks a configuration file and lists everything that is wrong with it
     ///

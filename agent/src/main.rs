@@ -8,6 +8,9 @@ use vipd::cli::{Cli, Command, Import, Init};
 use vipd::config::Config;
 use vipd::{cleanup, control, doctor, init, mysql, script};
 
+/// `EX_CONFIG` of sysexits.h: the service manager need not try again before somebody has changed the file.
+const UNUSABLE_CONFIGURATION: u8 = 78;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     start_log();
@@ -24,7 +27,13 @@ fn main() -> ExitCode {
 fn dispatch(Cli { command, agent }: &Cli) -> anyhow::Result<ExitCode> {
     match command {
         Command::Doctor => return examine(agent.config_path()),
-        Command::Run => vipd::run::run(Config::load(agent.config_path())?),
+        Command::Run => match Config::load(agent.config_path()) {
+            Ok(config) => vipd::run::run(config),
+            Err(error) => {
+                eprintln!("vipd: {error}");
+                return Ok(ExitCode::from(UNUSABLE_CONFIGURATION));
+            }
+        },
         Command::CheckConfig { file } => check_config(file.as_deref().unwrap_or(agent.config_path())),
         Command::Status { json } => {
             let status = control::request_status(&agent.socket_path()?)?;

@@ -152,6 +152,29 @@ fn a_host_that_reboots_hands_over_first_and_comes_back_as_standby() {
 }
 
 #[test]
+fn a_refused_configuration_is_not_tried_again_and_again_and_a_killed_agent_always_is() {
+    let Some(_turn) = turn() else { return };
+    let hosts = Hosts::start("systemd-refused");
+    let machine = &hosts.machines[1 - hosts.wait_settled()];
+    for kill in 1..=8 {
+        machine.signal("vipd", Signal::SIGKILL).unwrap();
+        hosts.wait_until("systemd restarts the agent", || (machine.restarts("vipd").unwrap() == kill).then_some(()));
+        hosts.wait_until("the agent answers", || machine.status().ok());
+    }
+    hosts.wait_settled();
+
+    machine.shell("systemctl stop vipd; cp /etc/vipd/vipd.toml /root; echo 'vrid = 0' >> /etc/vipd/vipd.toml").unwrap();
+    machine.shell("systemctl reset-failed vipd; systemctl start vipd").unwrap_err();
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(machine.shell("systemctl is-failed vipd").unwrap(), "failed\n");
+    assert_eq!(machine.restarts("vipd").unwrap(), 0);
+    let journal = machine.shell("journalctl --no-pager --unit=vipd --lines=20").unwrap();
+    assert!(journal.contains("/etc/vipd/vipd.toml:"), "the line of the fault is named: {journal}");
+    machine.shell("cp /root/vipd.toml /etc/vipd; systemctl start vipd").unwrap();
+    hosts.wait_settled();
+}
+
+#[test]
 fn the_doctor_finds_what_was_made_wrong_and_nothing_else() {
     let Some(_turn) = turn() else { return };
     let hosts = Hosts::start("systemd-doctor");
