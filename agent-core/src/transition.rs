@@ -106,6 +106,36 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Every reason once.
+    pub const ALL: [Self; 26] = [
+        Self::Candidate,
+        Self::ActiveDownTimer,
+        Self::PeerResigned,
+        Self::HigherPriority,
+        Self::LeaseExpired,
+        Self::LinkDown,
+        Self::InterfaceMissing,
+        Self::SourceAddressMissing,
+        Self::InterfaceUnusable,
+        Self::AddressContested,
+        Self::GroupDeposed,
+        Self::GroupHindered,
+        Self::InterfaceDown,
+        Self::ScriptFailed,
+        Self::ScriptUnknown,
+        Self::ServerDied,
+        Self::ServerFailed,
+        Self::ServerUnknown,
+        Self::ServerDegraded,
+        Self::NotReplicating,
+        Self::ApplierStopped,
+        Self::LagUnknown,
+        Self::ReceiverDisconnected,
+        Self::TakeoverFailed,
+        Self::StartupDelay,
+        Self::Shutdown,
+    ];
+
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         self.words().0
