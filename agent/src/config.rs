@@ -190,7 +190,8 @@ pub struct Control {
 /// The `[notify]` section.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notify {
-    pub command: Option<String>,
+    /// The program, by its absolute path, and its arguments.
+    pub command: Option<Vec<String>>,
     pub webhook: Option<String>,
     pub email: Option<Email>,
 }
@@ -199,7 +200,18 @@ pub struct Notify {
 pub struct Email {
     pub to: Vec<String>,
     pub from: String,
+    /// `host:port`.
     pub smtp: String,
+}
+
+impl Email {
+    /// Host and port of the mail server; 25 where there is none.
+    #[must_use]
+    pub fn server(&self) -> (&str, u16) {
+        let parts = self.smtp.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
+        let (host, port) = parts.unwrap_or((&self.smtp, 25));
+        (host.trim_start_matches('[').trim_end_matches(']'), port)
+    }
 }
 
 impl Config {
@@ -288,7 +300,6 @@ impl Config {
             ("[peer]", self.peer.is_some()),
             ("[witness]", self.witness.is_some()),
             ("[gateway]", self.gateway.is_some()),
-            ("[notify]", self.notify.is_some()),
             ("mysql.replication.durability = \"semi-sync\"", semi_sync),
         ]
         .into_iter()

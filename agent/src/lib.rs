@@ -19,6 +19,7 @@ pub mod keygen;
 pub mod link;
 pub mod metrics;
 pub mod mysql;
+pub mod notify;
 pub mod readiness;
 pub mod realtime;
 pub mod run;

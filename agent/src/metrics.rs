@@ -12,6 +12,7 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use crate::notify::Results;
 use crate::script::Counts;
 use crate::status::Status;
 use crate::times::{BOUNDS, Times};
@@ -42,6 +43,7 @@ pub struct Reading<'a> {
     /// How long the probes of the server took, by kind; none without a server.
     pub probes: Vec<(&'static str, Times)>,
     pub scripts: &'a [Arc<Counts>],
+    pub notifications: &'a [Arc<Results>],
 }
 
 impl Default for Metrics {
@@ -97,6 +99,16 @@ impl Metrics {
                 }
             }
             registry.register("script_runs", "Runs of tracked scripts by result", runs);
+        }
+        if !reading.notifications.is_empty() {
+            let told: Family<Labels<2>, Counter> = Family::default();
+            for results in reading.notifications {
+                for (result, count) in [("told", results.told()), ("failed", results.failed())] {
+                    let labels = [("way", results.way.to_owned()), ("result", result.to_owned())];
+                    told.get_or_create(&labels).inc_by(count);
+                }
+            }
+            registry.register("notifications", "Changes of state that others were told of, by way and result", told);
         }
         if let Some(mysql) = &status.mysql {
             let up = ConstGauge::new(i64::from(mysql.state == "healthy"));
@@ -231,6 +243,7 @@ mod tests {
             event_loop_late,
             probes: vec![("ping", pings)],
             scripts: &scripts,
+            notifications: &[Arc::new(Results::new("email"))],
         };
         let text = metrics.render(&reading).unwrap();
         for line in [
@@ -246,6 +259,7 @@ mod tests {
             "vipd_xdp_packets_total{outcome=\"served\"} 7",
             "vipd_effective_priority{router=\"mysql\"} 80",
             "vipd_script_runs_total{script=\"disk\",result=\"failed\"} 0",
+            "vipd_notifications_total{way=\"email\",result=\"failed\"} 0",
             "vipd_mysql_up 1",
             "vipd_replication_lag_seconds 0.0",
             "vipd_mysql_probe_seconds_bucket{le=\"0.00025\",kind=\"ping\"} 0",
@@ -269,8 +283,15 @@ mod tests {
             event_loop_late: Times::default(),
             probes: Vec::new(),
             scripts: &[],
+            notifications: &[],
         };
         let text = Metrics::default().render(&reading).unwrap();
-        assert!(!text.contains("mysql_") && !text.contains("replication_lag") && !text.contains("script"), "{text}");
+        assert!(
+            !text.contains("mysql_")
+                && !text.contains("replication_lag")
+                && !text.contains("script")
+                && !text.contains("notif"),
+            "{text}"
+        );
     }
 }

@@ -17,6 +17,7 @@ use crate::datapath::{self, Choice, Mode};
 use crate::election::{self, Channels, Event, RouterSettings, View};
 use crate::metrics::{self, Metrics};
 use crate::mysql;
+use crate::notify::{self, Notifier};
 use crate::script::{self, Scripts};
 use crate::service_manager::{self, ServiceManager};
 use crate::{clock, config, control, status, web};
@@ -63,6 +64,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let thread = spawn_election(settings.clone(), channels)?;
     let started = Instant::now();
     let metrics = Metrics::default();
+    let notifier = Notifier::start(config.notify.as_ref(), notify::DEADLINE).context("cannot start a notifier")?;
     let window = Arc::new(Window {
         config: config.clone(),
         parameters: settings.parameters,
@@ -71,6 +73,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         probe_times,
         started,
         scripts: scripts.counts(),
+        notifications: notifier.results(),
         metrics: metrics.clone(),
     });
     let web = match config.control.metrics {
@@ -107,6 +110,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
                 Some(Event::Transition(transition)) => {
                     metrics.count(router_name(&config, &transition), &transition);
                     log_transition(&config, &transition);
+                    notifier.tell(news(&config, &transition));
                 }
                 Some(Event::Trouble(text)) => tracing::warn!("{text}"),
                 Some(Event::Finished) | None => break,
@@ -127,6 +131,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         }
     }
     scripts.stop().await;
+    // The addresses are gone and the peer knows: nobody waits for this.
+    notifier.finish(notify::DEADLINE);
     control.abort();
     if let Some(web) = web {
         web.abort();
@@ -254,6 +260,7 @@ struct Window {
     probe_times: Option<mysql::ProbeTimes>,
     started: Instant,
     scripts: Vec<Arc<script::Counts>>,
+    notifications: Vec<Arc<notify::Results>>,
     metrics: Metrics,
 }
 
@@ -274,8 +281,9 @@ impl web::Source for Window {
         let view = self.view();
         let (packets, event_loop_late) = (view.packets.clone(), view.late);
         let probes = self.probe_times.as_ref().map(|times| times.by_kind().to_vec()).unwrap_or_default();
-        let (status, scripts) = (self.status(), &self.scripts);
-        self.metrics.render(&metrics::Reading { status: &status, packets, event_loop_late, probes, scripts })
+        let (status, scripts, notifications) = (self.status(), &self.scripts, &self.notifications);
+        let status = &*status;
+        self.metrics.render(&metrics::Reading { status, packets, event_loop_late, probes, scripts, notifications })
     }
 
     fn alive(&self) -> bool {
@@ -389,6 +397,19 @@ fn transition_status(at: SystemTime, transition: &agent_core::Transition) -> sta
         reason_text: transition.reason.sentence().to_owned(),
         detail: transition.detail.clone(),
         phases_ms: transition.phases.into(),
+    }
+}
+
+fn news(config: &Config, transition: &agent_core::Transition) -> notify::News {
+    let router = config.virtual_routers.get(transition.router.0);
+    let addresses = router.map(|router| router.addresses.iter().map(ToString::to_string).collect());
+    notify::News {
+        schema: status::SCHEMA,
+        node: config.node_name.clone(),
+        virtual_router: router_name(config, transition).to_owned(),
+        vrid: router.map_or(0, |router| router.vrid.as_u8()),
+        addresses: addresses.unwrap_or_default(),
+        transition: transition_status(SystemTime::now(), transition),
     }
 }
 

@@ -1,7 +1,10 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+use lettre::message::Mailbox;
+
 use super::document::{Field, Section};
+use super::tracking::command_line;
 use super::{Control, DEFAULT_PIN_DIR, DEFAULT_SOCKET, DatapathMode, Email, Gateway, Notify, Peer, Witness};
 
 const PLACEHOLDER: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);
@@ -98,18 +101,26 @@ fn absolute_path(section: &Section<'_>, key: &'static str, default: &str) -> Pat
 
 pub(super) fn read_notify(root: &Section<'_>) -> Option<Notify> {
     let section = root.section("notify")?;
-    let text = |key| section.optional(key)?.text().map(str::to_owned);
+    let command = section.optional("command").and_then(|field| command_line(&field));
     let webhook = section.optional("webhook").and_then(|field| url(&field));
     let email = section.section("email").map(|email| {
         let to = email.required("to", "a list of addresses");
         let text =
             |key, allowed| email.required(key, allowed).and_then(|field| field.text()).unwrap_or_default().to_owned();
-        let to = to.map(|field| texts(&field)).unwrap_or_default();
+        let addresses = to.map(|field| texts(&field)).unwrap_or_default();
         let (from, smtp) = (text("from", "the address of the sender"), text("smtp", "host:port of the mail server"));
+        for (key, address) in addresses.iter().map(|to| ("to", to)).chain([("from", &from)]) {
+            if let Some(field) = email.optional(key).filter(|_| address.parse::<Mailbox>().is_err()) {
+                field.refuse(
+                    format!("{address:?} is no mail address"),
+                    "write it as in \"dba@example.org\" or \"The DBA <dba@example.org>\"",
+                );
+            }
+        }
         email.refuse_unknown();
-        Email { to, from, smtp }
+        Email { to: addresses, from, smtp }
     });
-    let notify = Notify { command: text("command"), webhook, email };
+    let notify = Notify { command, webhook, email };
     section.refuse_unknown();
     Some(notify)
 }

@@ -49,7 +49,7 @@ pub(super) fn read_scripts(root: &Section<'_>) -> Vec<Script> {
 }
 
 /// The program, by its path, and its arguments.
-fn command_line(field: &Field<'_>) -> Option<Vec<String>> {
+pub(super) fn command_line(field: &Field<'_>) -> Option<Vec<String>> {
     let words: Vec<String> = if field.is_list() {
         let elements = field.elements();
         let words: Vec<_> = elements.iter().filter_map(Field::text).map(str::to_owned).collect();

@@ -70,8 +70,14 @@ impl Account {
         Self { name, uid: Uid::from_raw(uid), gid: Gid::from_raw(gid), groups }
     }
 
+    /// The one that the agent runs as.
+    #[must_use]
+    pub(crate) fn own() -> Self {
+        Self { name: "the agent's user".to_owned(), uid: Uid::effective(), gid: Gid::effective(), groups: Vec::new() }
+    }
+
     /// The program itself, where nobody but root and this user could have put another in its place.
-    fn program(&self, path: &Path) -> Result<PathBuf, String> {
+    pub(crate) fn program(&self, path: &Path) -> Result<PathBuf, String> {
         let program =
             fs::canonicalize(path).map_err(|error| format!("cannot be started: {}: {error}", path.display()))?;
         for part in program.ancestors() {
