@@ -1,6 +1,6 @@
 //! Who holds the virtual address: seen in both hosts, by nobody's word.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -33,7 +33,8 @@ pub struct Observer {
 }
 
 impl Observer {
-    pub fn start(hosts: &[Host], address: Ipv4Addr) -> Result<Self> {
+    pub fn start(hosts: &[Host], address: impl Into<IpAddr>) -> Result<Self> {
+        let address = address.into();
         let holdings = Arc::new(Mutex::new(Vec::new()));
         let stop = Arc::new(AtomicBool::new(false));
         let mut threads = Vec::new();
@@ -82,7 +83,7 @@ impl Drop for Observer {
     }
 }
 
-fn watch(host: usize, address: Ipv4Addr, holdings: &Mutex<Vec<Holding>>, stop: &AtomicBool) {
+fn watch(host: usize, address: IpAddr, holdings: &Mutex<Vec<Holding>>, stop: &AtomicBool) {
     // A look that comes late sees less; without the privilege it comes when it can.
     realtime::take_priority(realtime::OBSERVER).ok();
     let mut held = false;
@@ -107,8 +108,11 @@ fn watch(host: usize, address: Ipv4Addr, holdings: &Mutex<Vec<Holding>>, stop: &
 }
 
 /// Whether an interface of the calling thread's namespace has the address.
-fn has(address: Ipv4Addr) -> bool {
+fn has(address: IpAddr) -> bool {
     let Ok(interfaces) = nix::ifaddrs::getifaddrs() else { return false };
     let mut addresses = interfaces.filter_map(|interface| interface.address);
-    addresses.any(|found| found.as_sockaddr_in().is_some_and(|found| found.ip() == address))
+    addresses.any(|found| {
+        let v4 = found.as_sockaddr_in().map(|found| IpAddr::V4(found.ip()));
+        v4.or_else(|| found.as_sockaddr_in6().map(|found| IpAddr::V6(found.ip()))) == Some(address)
+    })
 }

@@ -2,15 +2,18 @@
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 
 use std::fs;
+use std::net::{IpAddr, Ipv6Addr};
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
 
 use lab::agent::{Agent, AgentSetting, VRID};
 use lab::keepalived::{Keepalived, KeepalivedSetting};
-use lab::network::{PREFIX, VIP};
+use lab::network::{Host, INTERFACE, PREFIX, VIP};
 use lab::{Datapath, Network, Observer, Run, forger, turn};
 use nix::sys::signal::Signal;
 
+/// The virtual address of the tests with IPv6 that is watched.
+const VIP_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x150);
 const PASSWORD: &str = "s3cr3t";
 /// How long the slowest change may take: version 2 counts in whole seconds.
 const CHANGE: Duration = Duration::from_secs(10);
@@ -21,14 +24,19 @@ struct Dialect {
     version: u8,
     unicast: bool,
     password: bool,
+    v6: bool,
 }
 
 impl Dialect {
-    const V3: Self = Self { version: 3, unicast: false, password: false };
+    const V3: Self = Self { version: 3, unicast: false, password: false, v6: false };
 
     /// As vipd writes it and as keepalived does.
     fn interval(self) -> (&'static str, &'static str) {
         if self.version == 2 { ("1s", "1") } else { ("100ms", "0.1") }
+    }
+
+    fn address(self) -> IpAddr {
+        if self.v6 { VIP_V6.into() } else { VIP.into() }
     }
 }
 
@@ -47,7 +55,12 @@ impl Mixed {
     fn new(title: &str, dialect: Dialect, vipd_at: usize) -> Self {
         let run = Run::begin(title).unwrap();
         let network = Network::create(&run).unwrap();
-        let observer = Observer::start(&network.databases, VIP).unwrap();
+        if dialect.v6 {
+            for host in &network.databases {
+                wait_for_link_local(host);
+            }
+        }
+        let observer = Observer::start(&network.databases, dialect.address()).unwrap();
         Self { observer, agent: None, keepalived: None, vipd_at, dialect, network, run }
     }
 
@@ -67,6 +80,17 @@ impl Mixed {
         }
         let preempt = !more.iter().any(|line| line == NO_PREEMPT);
         more.retain(|line| line != NO_PREEMPT);
+        if self.dialect.v6 {
+            // It advertises from the link-local address of the interface, which it finds by itself.
+            let sections = format!(
+                "[[virtual_router]]\ninterface = \"{INTERFACE}\"\nvrid = {VRID}\npriority = {priority}\n\
+                 advertisement_interval = \"{interval}\"\naddresses = [{}]\npreempt = {preempt}\n{}\n",
+                addresses_v6().map(|address| format!("\"{address}\"")).join(", "),
+                more.join("\n")
+            );
+            self.agent = Some(Agent::start_with(&self.run, host, &sections, Datapath::Auto).unwrap());
+            return;
+        }
         let setting = AgentSetting {
             datapath: Datapath::Auto,
             advertisement_interval: interval.to_owned(),
@@ -84,7 +108,11 @@ impl Mixed {
             version: self.dialect.version,
             peer: self.dialect.unicast.then(|| self.network.databases[self.vipd_at].address),
             password: self.dialect.password.then_some(PASSWORD),
-            addresses: if setting.addresses.is_empty() { vec![format!("{VIP}/{PREFIX}")] } else { setting.addresses },
+            addresses: match (setting.addresses.is_empty(), self.dialect.v6) {
+                (false, _) => setting.addresses,
+                (true, false) => vec![format!("{VIP}/{PREFIX}")],
+                (true, true) => addresses_v6().to_vec(),
+            },
             ..setting
         };
         let host = &self.network.databases[self.keepalived_at()];
@@ -126,6 +154,24 @@ impl Mixed {
 }
 
 const NO_PREEMPT: &str = "no preempt";
+
+/// The virtual addresses of the tests with IPv6: the link-local one goes first (RFC 9568 §5.2.9).
+fn addresses_v6() -> [String; 2] {
+    ["fe80::150/64".to_owned(), format!("{VIP_V6}/64")]
+}
+
+/// A new interface tries its link-local address out for a second or two before anything can be sent from it.
+fn wait_for_link_local(host: &Host) {
+    let deadline = Instant::now() + CHANGE;
+    loop {
+        let addresses = host.namespace.ip(&["-6", "-oneline", "address", "show", "dev", INTERFACE]).unwrap();
+        if addresses.contains("inet6 fe80:") && !addresses.contains("tentative") {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{addresses}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
 
 /// The one of the higher priority has the address; it resigns, comes back, and dies.
 fn one_leads(title: &str, dialect: Dialect, leader_is_vipd: bool) {
@@ -190,7 +236,7 @@ fn version_3_by_unicast_elects_hands_over_and_replaces_the_dead() {
 #[test]
 fn version_2_with_a_password_elects_hands_over_and_replaces_the_dead() {
     let Some(_turn) = turn() else { return };
-    let dialect = Dialect { version: 2, unicast: false, password: true };
+    let dialect = Dialect { version: 2, password: true, ..Dialect::V3 };
     one_leads("interop-v2-vipd", dialect, true);
     one_leads("interop-v2-keepalived", dialect, false);
 }
@@ -198,9 +244,17 @@ fn version_2_with_a_password_elects_hands_over_and_replaces_the_dead() {
 #[test]
 fn version_2_by_unicast_elects_hands_over_and_replaces_the_dead() {
     let Some(_turn) = turn() else { return };
-    let dialect = Dialect { version: 2, unicast: true, password: false };
+    let dialect = Dialect { version: 2, unicast: true, ..Dialect::V3 };
     one_leads("interop-v2-unicast-vipd", dialect, true);
     one_leads("interop-v2-unicast-keepalived", dialect, false);
+}
+
+#[test]
+fn version_3_over_ipv6_elects_hands_over_and_replaces_the_dead() {
+    let Some(_turn) = turn() else { return };
+    let dialect = Dialect { v6: true, ..Dialect::V3 };
+    one_leads("interop-v6-vipd", dialect, true);
+    one_leads("interop-v6-keepalived", dialect, false);
 }
 
 #[test]
