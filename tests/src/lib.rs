@@ -7,6 +7,7 @@ pub mod arp;
 pub mod bench;
 pub mod demo;
 pub mod forger;
+pub mod frr;
 pub mod handover;
 pub mod keepalived;
 pub mod load;

@@ -39,6 +39,11 @@ impl Namespace {
         command_output(self.command(program).args(arguments))
     }
 
+    /// The processes inside, one number on each line.
+    pub fn processes(&self) -> Result<String> {
+        command_output(Command::new("ip").args(["netns", "pids", &self.name]))
+    }
+
     /// Runs `ip` inside.
     pub fn ip(&self, arguments: &[&str]) -> Result<String> {
         command_output(Command::new("ip").args(["-n", &self.name]).args(arguments))

@@ -120,6 +120,10 @@ fn read(frame: &[u8]) -> Option<What> {
         [0x08, 0x00] if *frame.get(14)? == 0x45 && *frame.get(23)? == 112 => {
             Some(What::Advertisement { vrid: *frame.get(35)?, priority: *frame.get(36)? })
         }
+        // IPv6 without extension headers.
+        [0x86, 0xdd] if *frame.get(20)? == 112 => {
+            Some(What::Advertisement { vrid: *frame.get(55)?, priority: *frame.get(56)? })
+        }
         [0x08, 0x06] => {
             let (sender, target) = (frame.get(28..32)?, frame.get(38..42)?);
             let address: [u8; 4] = sender.try_into().ok()?;

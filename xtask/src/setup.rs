@@ -16,7 +16,7 @@ const BPF_LINKER: &str = "0.13.0";
 /// Installs what is missing to build, test and show vipd, and says what it installs.
 ///
 /// Debian packages need root; without it the missing ones are named and the rest goes on. The BPF linker is built
-/// into `.tools/` of this tree. Nothing is done, in less than a second, when nothing is missing.
+/// into `.tools/` of this tree, and FRR is unpacked there. Nothing is done, in less than a second, when nothing is missing.
 #[derive(Args)]
 pub(crate) struct Setup {}
 
@@ -29,10 +29,14 @@ const PACKAGES: [(&str, &[&str]); 5] = [
     ("real servers and peers", &["mariadb-server", "keepalived"]),
 ];
 
+/// FRR with the libraries that nothing else here brings.
+const FRR: [&str; 4] = ["frr", "libyang2", "libc-ares2", "libjson-c5"];
+
 impl Setup {
     pub(crate) fn run(&self) -> Result<()> {
         install_packages()?;
         install_linker()?;
+        unpack_frr()?;
         match Compiler::find() {
             Some(found) => println!("compiler of the BPF object: {}", found.description),
             None => println!("no compiler for the BPF object: the agent will be built with the datapath `socket` only"),
@@ -104,6 +108,30 @@ fn install_linker() -> Result<()> {
         bail!("cargo install left no {}", linker().display());
     }
     Ok(())
+}
+
+/// FRR's VRRP router is a peer in tests; installed as a package it would bring services and users.
+fn unpack_frr() -> Result<()> {
+    let folder = workspace::tools().join("frr");
+    if folder.join("usr/lib/frr/vrrpd").is_file() || command::find("apt-get").is_none() {
+        return Ok(());
+    }
+    println!("missing: {} (a peer in tests, unpacked into {})", FRR.join(" "), folder.display());
+    let packages = folder.join("packages");
+    fs::create_dir_all(&packages).with_context(|| format!("cannot make {}", packages.display()))?;
+    let download =
+        || command::succeeds(Command::new("apt-get").args(["download", "-q"]).args(FRR).current_dir(&packages));
+    if !download()? {
+        // Perhaps the lists of packages are missing or old.
+        command::run(Command::new("apt-get").args(["update", "-q"]))?;
+        if !download()? {
+            bail!("cannot download {}", FRR.join(" "));
+        }
+    }
+    for package in fs::read_dir(&packages)? {
+        command::run(Command::new("dpkg-deb").arg("--extract").arg(package?.path()).arg(&folder))?;
+    }
+    Ok(fs::remove_dir_all(&packages)?)
 }
 
 fn installed(wanted: &[(&str, &str)]) -> Vec<String> {

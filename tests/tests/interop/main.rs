@@ -1,5 +1,7 @@
-//! vipd and keepalived on one wire, each as the Active and as the Backup of the other.
+//! vipd and others on one wire, each as the Active and as the Backup of the other.
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
+
+mod frr;
 
 use std::fs;
 use std::net::{IpAddr, Ipv6Addr};
