@@ -411,7 +411,8 @@ impl Node {
             return Some(reason);
         }
         let hinders_group = |(index, other): (usize, &Router)| {
-            !other.can_carry() || other.guard.is_contested(now) || self.track_fault(index).is_some()
+            let held_off = now < other.hold_off_until || other.guard.is_contested(now);
+            !other.can_carry() || held_off || self.track_fault(index).is_some()
         };
         let alone = !self.is_grouped() || router.guard.is_contested(now);
         if !alone && self.routers.iter().enumerate().any(hinders_group) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use agent_core::{
     Action, Advert, Input, Instant, Node, Parameters, Probe, ProbeOutcome, Reason, Receiver, Replication, RouterId,
-    RouterParameters, ServerParameters, ServerReport, Standing, StateName, Writers,
+    RouterParameters, ServerParameters, ServerReport, Standing, StateName, StepFailure, Writers,
 };
 use agent_wire::vrrp::Version;
 use agent_wire::{Priority, Vrid};
@@ -22,6 +22,8 @@ struct Host {
     node: Node,
     now: Instant,
     reports: Vec<(usize, StateName, Reason)>,
+    /// Whose addresses the kernel does not take.
+    refused: Option<RouterId>,
 }
 
 impl Host {
@@ -52,7 +54,7 @@ impl Host {
         let now = Instant::from_nanos(1_000_000_000);
         let routers = vec![router("v4", OWN_V4, PEER_V4), router("v6", OWN_V6, PEER_V6)];
         let node = Node::new(now, Parameters { routers, tracks: Vec::new(), server: Some(server) });
-        let mut host = Self { node, now, reports: Vec::new() };
+        let mut host = Self { node, now, reports: Vec::new(), refused: None };
         for router in [V4, V6] {
             host.give(Input::Link { router, up: true });
         }
@@ -91,6 +93,9 @@ impl Host {
             let input = match action {
                 Action::SendAdvert { router, priority } if !priority.is_release() => {
                     Some(Input::AdvertSent { router, at: self.now })
+                }
+                Action::AddAddresses { ticket, router } if self.refused == Some(router) => {
+                    Some(Input::Done { ticket, result: Err(StepFailure("no room".to_owned())) })
                 }
                 Action::AddAddresses { ticket, .. }
                 | Action::RemoveAddresses { ticket, .. }
@@ -236,4 +241,21 @@ fn an_address_of_one_family_that_is_contested_takes_the_other_along() {
     host.give(Input::Addresses { router: V6, local: vec![], missing: vec![] });
     host.wait(10_000);
     assert_eq!(host.states(), [StateName::Backup; 2]);
+}
+
+#[test]
+fn when_the_addresses_of_one_family_cannot_be_added_the_other_does_not_serve_alone() {
+    let mut host = Host::backup(Writers::Active);
+    host.refused = Some(V6);
+    host.hear(V4, 0);
+    host.hear(V6, 0);
+    host.wait(50);
+    assert_eq!(host.serving(), [false; 2]);
+    assert!(host.reports.contains(&(0, StateName::Initialize, Reason::GroupHindered)), "{:?}", host.reports);
+    assert!(host.reports.contains(&(1, StateName::Initialize, Reason::TakeoverFailed)), "{:?}", host.reports);
+    host.refused = None;
+    host.wait(1000);
+    assert_eq!(host.states(), [StateName::Backup; 2], "a second after the failure both try again");
+    host.wait(400);
+    assert_eq!(host.serving(), [true; 2]);
 }
