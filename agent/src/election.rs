@@ -206,26 +206,28 @@ impl Election {
                 }
             }
             // An advertisement that has arrived goes before any other news.
-            self.take_adverts(&mut adverts)?;
+            self.take_adverts(clock::now(), &mut adverts)?;
             inputs.extend(other);
         }
     }
 
     /// One turn of the driver's contract: all inputs, then the deadlines, then the actions.
     fn turn(&mut self, adverts: &mut Vec<Advert>, inputs: &mut Vec<Input>) -> anyhow::Result<()> {
-        self.take_adverts(adverts)?;
+        // Read before the ring: a thread that is held up in between must not meet a deadline with advertisements unread.
+        let now = clock::now();
+        self.take_adverts(now, adverts)?;
         while let Ok(input) = self.vips.done.try_recv() {
             inputs.push(input);
         }
         // The kernel tells of a change of addresses before it answers the request for it, so its news comes first.
-        self.follow_interfaces()?;
+        self.follow_interfaces(now)?;
         for input in inputs.drain(..) {
-            self.node.handle_input(clock::now(), input);
+            self.node.handle_input(now, input);
         }
         while let Ok(input) = self.channels.inputs.try_recv() {
-            self.node.handle_input(clock::now(), input);
+            self.node.handle_input(now, input);
         }
-        self.node.handle_timeout(clock::now());
+        self.node.handle_timeout(now);
         let mut reported = false;
         while let Some(action) = self.node.poll_action() {
             reported |= matches!(action, Action::Report(_));
@@ -239,8 +241,7 @@ impl Election {
         Ok(())
     }
 
-    fn follow_interfaces(&mut self) -> anyhow::Result<()> {
-        let now = clock::now();
+    fn follow_interfaces(&mut self, now: Instant) -> anyhow::Result<()> {
         let mut troubles = Vec::new();
         let inputs = self.wires.follow(now, &mut self.datapath, &mut troubles)?;
         for trouble in troubles {
@@ -261,14 +262,14 @@ impl Election {
         Ok(())
     }
 
-    fn take_adverts(&mut self, adverts: &mut Vec<Advert>) -> anyhow::Result<()> {
+    fn take_adverts(&mut self, now: Instant, adverts: &mut Vec<Advert>) -> anyhow::Result<()> {
         self.datapath.drain(adverts)?;
         // The one that ended the sleep stands before those that came with it.
         for advert in adverts.drain(..) {
             if let Some(counts) = self.counts.get_mut(advert.router.0) {
                 counts.received += 1;
             }
-            self.node.handle_input(clock::now(), Input::Advert(advert));
+            self.node.handle_input(now, Input::Advert(advert));
         }
         Ok(())
     }
