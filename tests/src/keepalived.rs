@@ -2,8 +2,10 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::io::Write as _;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -12,7 +14,7 @@ use nix::unistd::Pid;
 
 use crate::network::{Host, INTERFACE};
 use crate::process::Process;
-use crate::run::Run;
+use crate::run::{Run, workspace};
 
 /// The settings of one `vrrp_instance`.
 #[derive(Clone, Debug)]
@@ -35,6 +37,8 @@ pub struct KeepalivedSetting {
     pub password: Option<&'static str>,
     /// Whether it asks for real-time priority; then its limit on CPU time is raised, without which the kernel kills it.
     pub realtime: bool,
+    /// Whether it is the one of the next Debian, unpacked beside the lab, and not the one of this system.
+    pub newer: bool,
 }
 
 impl Default for KeepalivedSetting {
@@ -51,8 +55,22 @@ impl Default for KeepalivedSetting {
             addresses: Vec::new(),
             password: None,
             realtime: false,
+            newer: false,
         }
     }
+}
+
+/// Whether the keepalived of the next Debian is there; where it is not, that is said past the capture of the test runner.
+pub fn newer_is_there() -> bool {
+    let there = newer_root().join("usr/sbin/keepalived").is_file();
+    if !there {
+        writeln!(std::io::stderr(), "SKIPPED: no keepalived in {}", newer_root().display()).ok();
+    }
+    there
+}
+
+fn newer_root() -> PathBuf {
+    workspace().join(".tools/keepalived")
 }
 
 /// `keepalived` on one host.
@@ -61,6 +79,7 @@ pub struct Keepalived {
     host: Host,
     folder: PathBuf,
     name: &'static str,
+    newer: bool,
     process: Option<Process>,
 }
 
@@ -68,7 +87,8 @@ impl Keepalived {
     pub fn start(run: &Run, host: &Host, setting: &KeepalivedSetting) -> Result<Self> {
         let folder = run.folder().join(&host.name);
         fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
-        let mut keepalived = Self { host: host.clone(), folder, name: setting.name, process: None };
+        let mut keepalived =
+            Self { host: host.clone(), folder, name: setting.name, newer: setting.newer, process: None };
         let configuration = configure(host, setting);
         fs::write(keepalived.file("conf"), configuration).context("write keepalived's configuration")?;
         keepalived.restart()?;
@@ -77,11 +97,29 @@ impl Keepalived {
 
     /// Starts it again after its end.
     pub fn restart(&mut self) -> Result<()> {
-        let mut command = self.host.namespace.command("keepalived");
+        let mut command = if self.newer { self.newer_command()? } else { self.host.namespace.command("keepalived") };
         command.args(["--dont-fork", "--log-console", "--log-detail", "--vrrp", "--use-file"]).arg(self.file("conf"));
         command.arg("--pid").arg(self.file("pid")).arg("--vrrp_pid").arg(self.file("vrrp.pid"));
         self.process = Some(Process::spawn(command, &self.file("log"))?);
         Ok(())
+    }
+
+    /// It wants the C library of its own Debian, and looks for itself in `/proc`: it runs in a root folder, with mounts that
+    /// end with it.
+    fn newer_command(&self) -> Result<Command> {
+        let root = newer_root();
+        if !root.join("usr/sbin/keepalived").is_file() {
+            bail!("no keepalived in {}: run `cargo xtask setup`", root.display());
+        }
+        let (root, folder) = (root.display(), self.folder.display());
+        let script = format!(
+            "for tree in proc sys dev; do mkdir -p {root}/$tree; mount --rbind /$tree {root}/$tree; done\n\
+             mkdir -p {root}/{folder} {root}/run {root}/tmp; mount --bind {folder} {root}/{folder}\n\
+             exec chroot {root} /usr/sbin/keepalived \"$@\""
+        );
+        let mut command = self.host.namespace.command("unshare");
+        command.args(["--mount", "--", "sh", "-ec", &script, "keepalived"]);
+        Ok(command)
     }
 
     /// SIGTERM, and the wait for its end.

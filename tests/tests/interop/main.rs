@@ -27,10 +27,12 @@ struct Dialect {
     unicast: bool,
     password: bool,
     v6: bool,
+    /// keepalived of the next Debian.
+    newer: bool,
 }
 
 impl Dialect {
-    const V3: Self = Self { version: 3, unicast: false, password: false, v6: false };
+    const V3: Self = Self { version: 3, unicast: false, password: false, v6: false, newer: false };
 
     /// As vipd writes it and as keepalived does.
     fn interval(self) -> (&'static str, &'static str) {
@@ -110,6 +112,7 @@ impl Mixed {
             version: self.dialect.version,
             peer: self.dialect.unicast.then(|| self.network.databases[self.vipd_at].address),
             password: self.dialect.password.then_some(PASSWORD),
+            newer: self.dialect.newer,
             addresses: match (setting.addresses.is_empty(), self.dialect.v6) {
                 (false, _) => setting.addresses,
                 (true, false) => vec![format!("{VIP}/{PREFIX}")],
@@ -249,6 +252,18 @@ fn version_2_by_unicast_elects_hands_over_and_replaces_the_dead() {
     let dialect = Dialect { version: 2, unicast: true, ..Dialect::V3 };
     one_leads("interop-v2-unicast-vipd", dialect, true);
     one_leads("interop-v2-unicast-keepalived", dialect, false);
+}
+
+#[test]
+fn a_newer_keepalived_elects_hands_over_and_replaces_the_dead() {
+    let Some(_turn) = turn() else { return };
+    if !lab::keepalived::newer_is_there() {
+        return;
+    }
+    let dialect = Dialect { newer: true, ..Dialect::V3 };
+    one_leads("interop-newer-vipd", dialect, true);
+    one_leads("interop-newer-keepalived", dialect, false);
+    one_leads("interop-newer-v6-keepalived", Dialect { v6: true, ..dialect }, false);
 }
 
 #[test]
