@@ -58,17 +58,80 @@ pub fn murmur(stranger: &Host, vrids: &[u8], length: Duration) -> Result<()> {
             [packet(255, own, group, &wrong), packet(64, own, group, &routed)]
         })
         .collect();
+    repeat(stranger, packets, Duration::from_millis(333), length)
+}
+
+/// What else may be on a segment with the virtual router's id.
+#[derive(Clone, Copy, Debug)]
+pub enum Neighbour {
+    /// CARP, the redundancy protocol of the BSDs: the same protocol number, group and version field as VRRP version 2.
+    Carp,
+    /// A valid VRRP version 3 Active of another cluster, with the highest priority and another address.
+    ForeignCluster,
+    /// A valid VRRP version 3 Active of this cluster, whose checksum covers the message alone (RFC 9568).
+    MessageChecksum,
+    /// The same, with a checksum that covers the pseudo-header too.
+    PseudoHeaderChecksum,
+}
+
+/// Lets a neighbour advertise to the group, ten times a second.
+pub fn neighbour(stranger: &Host, neighbour: Neighbour, length: Duration) -> Result<()> {
+    let (own, group) = (stranger.address, Ipv4Addr::new(224, 0, 0, 18));
+    let message = match neighbour {
+        Neighbour::Carp => {
+            // Advskew 0, seven words of authentication, advbase 1; then checksum, counter and digest.
+            let mut message = vec![0x21, VRID, 0, 7, 0, 1, 0, 0];
+            message.extend([0x5a; 28]);
+            with_checksum(message, &[])
+        }
+        Neighbour::ForeignCluster => {
+            let mut message = vec![0x31, VRID, 254, 1, 0, 10, 0, 0];
+            message.extend([10, 77, 0, 99]);
+            with_checksum(message, &pseudo_header(own, group, 12))
+        }
+        Neighbour::MessageChecksum | Neighbour::PseudoHeaderChecksum => {
+            let mut message = vec![0x31, VRID, 254, 1, 0, 10, 0, 0];
+            message.extend(VIP.octets());
+            let covered = match neighbour {
+                Neighbour::MessageChecksum => Vec::new(),
+                Neighbour::Carp | Neighbour::ForeignCluster | Neighbour::PseudoHeaderChecksum => {
+                    pseudo_header(own, group, 12)
+                }
+            };
+            with_checksum(message, &covered)
+        }
+    };
+    repeat(stranger, vec![packet(255, own, group, &message)], Duration::from_millis(100), length)
+}
+
+fn pseudo_header(source: Ipv4Addr, target: Ipv4Addr, length: u8) -> Vec<u8> {
+    [&source.octets()[..], &target.octets(), &[0, VRRP, 0, length]].concat()
+}
+
+/// Fills in the checksum over the message and what else it covers.
+fn with_checksum(mut message: Vec<u8>, covered: &[u8]) -> Vec<u8> {
+    let sum = checksum(&[covered, &message].concat());
+    if let Some(field) = message.get_mut(6..8) {
+        field.copy_from_slice(&sum.to_be_bytes());
+    }
+    message
+}
+
+/// Sends the packets to the group again and again.
+fn repeat(stranger: &Host, packets: Vec<Vec<u8>>, every: Duration, length: Duration) -> Result<()> {
+    let own = stranger.address;
     let send = move || -> Result<()> {
         let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(i32::from(VRRP))));
         let socket = socket.context("open a raw socket")?;
         socket.set_header_included_v4(true).context("set IP_HDRINCL")?;
         socket.set_multicast_if_v4(&own).context("set IP_MULTICAST_IF")?;
+        let group = SocketAddrV4::new(Ipv4Addr::new(224, 0, 0, 18), 0).into();
         let end = Instant::now() + length;
         while Instant::now() < end {
             for packet in &packets {
-                socket.send_to(packet, &SocketAddrV4::new(group, 0).into()).context("send a forged packet")?;
+                socket.send_to(packet, &group).context("send a forged packet")?;
             }
-            std::thread::sleep(Duration::from_millis(333));
+            std::thread::sleep(every);
         }
         Ok(())
     };
@@ -111,12 +174,7 @@ fn forgeries(stranger: Ipv4Addr, peer: Ipv4Addr, target: Ipv4Addr) -> Vec<Vec<u8
 fn advertisement(priority: u8, source: Ipv4Addr, target: Ipv4Addr) -> Vec<u8> {
     let mut message = vec![0x31, VRID, priority, 1, 0, 10, 0, 0];
     message.extend(VIP.octets());
-    let length = [0, VRRP, 0, 12];
-    let sum = checksum(&[&source.octets()[..], &target.octets(), &length, &message].concat());
-    if let Some(field) = message.get_mut(6..8) {
-        field.copy_from_slice(&sum.to_be_bytes());
-    }
-    message
+    with_checksum(message, &pseudo_header(source, target, 12))
 }
 
 /// An IPv4 packet; the kernel fills in the header's checksum.

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 
 mod frr;
+mod neighbours;
 
 use std::fs;
 use std::net::{IpAddr, Ipv6Addr};
