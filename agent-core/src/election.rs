@@ -188,6 +188,8 @@ impl Election {
         }
         match &mut self.state {
             State::Initialize => Outcome::Nothing,
+            // One that was deposed resigns too: it says nothing of the Active that is still heard.
+            State::Backup(_) if advert.priority.is_release() && !self.heard.is_empty() => Outcome::Nothing,
             State::Backup(backup) => {
                 backup.hear(advert, own, may_preempt);
                 Outcome::Nothing
@@ -218,6 +220,12 @@ impl Election {
                 }
                 let skew = |priority| skew_time(own.version, priority, backup.active_adver_interval);
                 backup.active_down_at = backup.active_down_at + skew(own.priority) - skew(before);
+                // Whoever was about to preempt may go after the Active now: that one is heard out.
+                if own.priority < before
+                    && let Some(until) = self.heard.iter().map(|heard| heard.lease_until).max()
+                {
+                    backup.active_down_at = backup.active_down_at.max(until + skew(own.priority));
+                }
             }
             State::Active(active) => active.tell_soon(now),
         }

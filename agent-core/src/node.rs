@@ -307,7 +307,10 @@ impl Node {
                 self.yield_up(index, departure, YieldOrder::RemoveThenFence);
                 self.step_back_together(now);
             }
-            Outcome::RivalResigned => self.routers[index].service.rival_resigned(now),
+            Outcome::RivalResigned => {
+                let until = self.rivals_until(now, index, Reason::PeerResigned);
+                self.routers[index].service.rival_resigned(now, until);
+            }
             Outcome::RivalLives { until } => self.routers[index].service.await_rival(now, until),
         }
     }
@@ -329,10 +332,7 @@ impl Node {
         let router = &mut self.routers[index];
         match progress {
             Progress::Nothing => {}
-            Progress::Served => {
-                router.hold_off = Duration::ZERO;
-                self.resume_receiving();
-            }
+            Progress::Served => router.hold_off = Duration::ZERO,
             Progress::Restored => router.guard.handle_restored(),
             Progress::NotRestored { detail } => router.guard.give_up(now, &detail),
             Progress::Yielded => router.election.stop_if_active(),
@@ -386,6 +386,11 @@ impl Node {
                 (StateName::Initialize | StateName::Active, _) | (StateName::Backup, None) => {}
             }
         }
+        // Not before the last takeover: each of them stops the receiver.
+        let serves = self.routers.iter().any(|router| router.service.is_serving());
+        if serves && !self.routers.iter().any(|router| router.service.is_taking_over()) {
+            self.resume_receiving();
+        }
         let done = self.routers.iter().all(|router| router.service.is_idle());
         if self.shutting_down && done && !self.finished {
             self.finished = true;
@@ -411,10 +416,9 @@ impl Node {
             return Some(reason);
         }
         let hinders_group = |(index, other): (usize, &Router)| {
-            let held_off = now < other.hold_off_until || other.guard.is_contested(now);
-            !other.can_carry() || held_off || self.track_fault(index).is_some()
+            !other.can_carry() || other.is_kept_out(now) || self.track_fault(index).is_some()
         };
-        let alone = !self.is_grouped() || router.guard.is_contested(now);
+        let alone = !self.is_grouped() || router.is_kept_out(now);
         if !alone && self.routers.iter().enumerate().any(hinders_group) {
             return Some(Reason::GroupHindered);
         }
@@ -477,13 +481,6 @@ impl Node {
             phases,
             detail: None,
         }));
-    }
-}
-
-impl Router {
-    /// Whether advertisements and clients can come and go.
-    fn can_carry(&self) -> bool {
-        self.link_up && matches!(self.interface, InterfaceState::Ready { .. })
     }
 }
 

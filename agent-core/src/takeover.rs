@@ -146,6 +146,10 @@ impl Service {
         matches!(self.state, State::Serving(_))
     }
 
+    pub(crate) fn is_taking_over(&self) -> bool {
+        matches!(self.state, State::TakingOver(_))
+    }
+
     pub(crate) fn is_idle(&self) -> bool {
         matches!(self.state, State::Idle)
     }
@@ -235,15 +239,15 @@ impl Service {
         }
     }
 
-    /// The rival has resigned, so it serves no longer.
-    pub(crate) fn rival_resigned(&mut self, at: Instant) {
+    /// A rival has resigned, so it serves no longer; others may until then.
+    pub(crate) fn rival_resigned(&mut self, at: Instant, others_until: Instant) {
         if let State::Serving(serving) = &mut self.state {
             serving.rival_resigned(at);
         }
         if let State::TakingOver(TakingOver { step: TakeoverStep::AwaitingRivals { until }, claim, .. }) =
             &mut self.state
         {
-            *until = at.min(*until);
+            *until = others_until.min(*until);
             claim.reason = Reason::PeerResigned;
         }
     }

@@ -343,3 +343,14 @@ fn a_rival_that_resigns_has_not_the_last_word_in_the_neighbours_caches() {
     driver.hear(0);
     assert_eq!(announcements(&mut driver, 0, 2_000), [0]);
 }
+
+#[test]
+fn the_resignation_of_a_host_that_was_deposed_does_not_cast_doubt_on_the_active_that_is_heard() {
+    let mut driver = Driver::backup();
+    driver.hear(200);
+    let source = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 13));
+    let (interval, arrived_at) = (Duration::from_millis(100), driver.now);
+    driver.give(Input::Advert(Advert { router: ROUTER, source, priority: Priority::RELEASE, interval, arrived_at }));
+    driver.wait(90);
+    assert_eq!(driver.state(), StateName::Backup, "its skew of 61 ms is over, the Active has 10 ms left to advertise");
+}

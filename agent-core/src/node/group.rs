@@ -2,9 +2,9 @@
 //!
 //! If one host held the IPv4 address and the other the IPv6 address, both servers would have to be open.
 
-use super::Node;
+use super::{Node, Router};
 use crate::election::Tie;
-use crate::input::Advert;
+use crate::input::{Advert, InterfaceState};
 use crate::parameters::{Parameters, Writers};
 use crate::takeover::{Departure, YieldOrder};
 use crate::time::Instant;
@@ -23,7 +23,9 @@ impl Node {
 
     /// Claims for all routers once none of them hears another Active any more.
     pub(super) fn claim_together(&mut self, now: Instant) {
-        if !self.is_grouped() || !self.routers.iter().all(|router| router.election.is_held_or_active()) {
+        // One that is still letting its addresses go is Active by name only.
+        let is_ready = |router: &Router| router.election.is_held_or_active() && !router.service.is_yielding();
+        if !self.is_grouped() || !self.routers.iter().all(is_ready) {
             return;
         }
         for index in 0..self.routers.len() {
@@ -60,5 +62,17 @@ impl Node {
             before.filter_map(|router| router.election.rivals_until()).any(|until| until > at)
         };
         if self.is_grouped() && hears_rival(advert.arrived_at) { Tie::DecidedElsewhere } else { Tie::ByAddress }
+    }
+}
+
+impl Router {
+    /// Whether advertisements and clients can come and go.
+    pub(super) fn can_carry(&self) -> bool {
+        self.link_up && matches!(self.interface, InterfaceState::Ready { .. })
+    }
+
+    /// Whether what happened lately keeps it from being a candidate.
+    pub(super) fn is_kept_out(&self, now: Instant) -> bool {
+        self.guard.is_contested(now) || now < self.hold_off_until
     }
 }
