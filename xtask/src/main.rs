@@ -13,6 +13,7 @@ mod ledger;
 mod measure;
 mod package;
 mod setup;
+mod simulate;
 mod test;
 mod workspace;
 
@@ -39,6 +40,7 @@ enum Task {
     Demo(demo::Demo),
     Lab(lab::Lab),
     Fuzz(fuzz::Fuzz),
+    Simulate(simulate::Simulate),
     Bench(measure::Bench),
     Soak(measure::Soak),
     Package(package::Package),
@@ -54,6 +56,7 @@ fn main() -> anyhow::Result<()> {
         Task::Demo(task) => task.run(),
         Task::Lab(task) => task.run(),
         Task::Fuzz(task) => task.run(),
+        Task::Simulate(task) => task.run(),
         Task::Bench(task) => task.run(),
         Task::Soak(task) => task.run(),
         Task::Package(task) => task.run(),

@@ -2,39 +2,39 @@ use std::time::Duration;
 
 use agent_core::Instant;
 
+use crate::faults::Plan;
 use crate::seeded::Seeded;
 
 /// What the network does to advertisements between each two hosts.
 #[derive(Debug)]
 pub(crate) struct Lan {
-    /// Cut from the first to the second index.
-    cut: Vec<Vec<bool>>,
+    /// How many cuts there are from the first to the second index.
+    cuts: Vec<Vec<u32>>,
     /// When the network last swallowed an advertisement on that way.
     swallowed_at: Vec<Vec<Option<Instant>>>,
     /// Of 1000.
     pub(crate) loss: u64,
-    pub(crate) duplication: u64,
-    pub(crate) longest_delay: Duration,
+    duplication: u64,
+    longest_delay: u64,
 }
 
 impl Lan {
-    pub(crate) fn new(hosts: usize) -> Self {
+    pub(crate) fn new(hosts: usize, plan: &Plan) -> Self {
         Self {
-            cut: vec![vec![false; hosts]; hosts],
+            cuts: vec![vec![0; hosts]; hosts],
             swallowed_at: vec![vec![None; hosts]; hosts],
-            loss: 0,
-            duplication: 0,
-            longest_delay: Duration::from_millis(2),
+            loss: plan.loss,
+            duplication: plan.duplication,
+            longest_delay: plan.longest_delay,
         }
     }
 
-    pub(crate) fn set_cut(&mut self, from: usize, to: usize, cut: bool) {
-        self.cut[from][to] = cut;
+    pub(crate) fn cut(&mut self, from: usize, to: usize) {
+        self.cuts[from][to] += 1;
     }
 
-    pub(crate) fn heal(&mut self) {
-        self.cut.iter_mut().flatten().for_each(|cut| *cut = false);
-        self.loss = 0;
+    pub(crate) fn mend(&mut self, from: usize, to: usize) {
+        self.cuts[from][to] -= 1;
     }
 
     /// The receiver was not there to hear it.
@@ -43,19 +43,26 @@ impl Lan {
     }
 
     /// After which delays copies of a frame arrive; none: it is lost.
-    pub(crate) fn carry(&mut self, now: Instant, from: usize, to: usize, seeded: &mut Seeded) -> Vec<Duration> {
-        if self.cut[from][to] || seeded.chance(self.loss) {
-            self.swallowed_at[from][to] = Some(now);
-            return Vec::new();
+    pub(crate) fn carry(
+        &mut self,
+        now: Instant,
+        from: usize,
+        to: usize,
+        seeded: &mut Seeded,
+    ) -> impl Iterator<Item = Duration> + use<> {
+        let lost = self.cuts[from][to] > 0 || seeded.chance(self.loss);
+        if lost {
+            self.swallow(now, from, to);
         }
-        let copies = if seeded.chance(self.duplication) { 2 } else { 1 };
-        (0..copies).map(|_| seeded.duration(Duration::from_micros(30), self.longest_delay)).collect()
+        let first = (!lost).then(|| seeded.micros(30, self.longest_delay));
+        let second = (!lost && seeded.chance(self.duplication)).then(|| seeded.micros(30, self.longest_delay));
+        first.into_iter().chain(second)
     }
 
     /// Whether the two could lately not hear each other, one way at least.
     pub(crate) fn was_deaf(&self, now: Instant, one: usize, other: usize, within: Duration) -> bool {
         [(one, other), (other, one)].iter().any(|&(from, to)| {
-            self.cut[from][to] || self.swallowed_at[from][to].is_some_and(|at| now.saturating_since(at) < within)
+            self.cuts[from][to] > 0 || self.swallowed_at[from][to].is_some_and(|at| now.saturating_since(at) < within)
         })
     }
 }

@@ -9,7 +9,7 @@ impl Seeded {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(1))
     }
 
-    pub(crate) fn next(&mut self) -> u64 {
+    fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -19,15 +19,19 @@ impl Seeded {
 
     /// A number in `0..bound`.
     pub(crate) fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
+        self.next() % bound.max(1)
+    }
+
+    /// An index into something of that length.
+    pub(crate) fn index(&mut self, length: usize) -> usize {
+        usize::try_from(self.below(length as u64)).unwrap_or(0)
     }
 
     pub(crate) fn chance(&mut self, per_mille: u64) -> bool {
         self.below(1000) < per_mille
     }
 
-    pub(crate) fn duration(&mut self, from: Duration, to: Duration) -> Duration {
-        let span = u64::try_from((to - from).as_nanos()).unwrap_or(u64::MAX).max(1);
-        from + Duration::from_nanos(self.below(span))
+    pub(crate) fn micros(&mut self, from: u64, to: u64) -> Duration {
+        Duration::from_nanos(from * 1000 + self.below(to.saturating_sub(from) * 1000))
     }
 }

@@ -2,45 +2,73 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;
 
-use agent_core::{
-    Action, Advert, Death, Fault as ProbeFault, Gate, Input, Instant, Node, Probe, ProbeOutcome, RouterId,
-    ServerReport, StateName, StepFailure,
-};
+use agent_core::{Advert, Input, Instant, Node, Ticket};
 
-use crate::ADVERTISEMENT_INTERVAL;
-use crate::faults::{Fault, Plan};
-use crate::host::{Host, ServerLife, address};
+use crate::configuration::Configuration;
+use crate::execute::Effect;
+use crate::faults::{Case, Strike};
+use crate::host::Host;
+use crate::invariants::{Violation, Watch};
 use crate::lan::Lan;
+use crate::mutants::Mutant;
 use crate::seeded::Seeded;
 
 const PROBE_EVERY: Duration = Duration::from_millis(100);
-const ADDRESS_LIFETIME: Duration = Duration::from_secs(2);
-const ROUTER: RouterId = RouterId(0);
+/// An alarm goes off that much later than asked for, at most; in microseconds.
+const ALARM_JITTER: u64 = 50;
 
 /// All hosts, the network and the clock.
 pub(crate) struct World {
-    now: Instant,
-    hosts: Vec<Host>,
-    lan: Lan,
-    seeded: Seeded,
+    pub(crate) now: Instant,
+    pub(crate) configuration: Configuration,
+    pub(crate) strikes: Vec<Strike>,
+    pub(crate) hosts: Vec<Host>,
+    pub(crate) lan: Lan,
+    pub(crate) seeded: Seeded,
+    pub(crate) mutant: Option<Mutant>,
+    pub(crate) watch: Watch,
     events: BinaryHeap<Reverse<(Instant, u64, Event)>>,
     scheduled: u64,
     end: Instant,
-    takeovers: u64,
+    pub(crate) takeovers: u64,
     story: Vec<String>,
 }
 
 #[derive(Clone, Debug)]
-enum What {
-    Fault(Fault),
-    /// From the first to the second.
-    Deliver(usize, usize, Input),
-    /// A result for one life of the agent.
-    Done(usize, u64, Input),
-    AddAddress(usize, u64, Input),
-    Wake(usize, u64),
-    ProbeServer(usize),
-    Heal,
+pub(crate) enum What {
+    Begin(usize),
+    End(usize),
+    StartAgent(usize),
+    Deliver {
+        from: usize,
+        to: usize,
+        advert: Advert,
+    },
+    Done {
+        host: usize,
+        life: u64,
+        step: Step,
+    },
+    Wake(usize),
+    Probe(usize),
+    Expire {
+        host: usize,
+        router: usize,
+    },
+    /// The server receives again.
+    Resume {
+        host: usize,
+        life: u64,
+    },
+    NetworkGood,
+}
+
+/// A step that ends at that moment.
+#[derive(Clone, Debug)]
+pub(crate) struct Step {
+    pub(crate) ticket: Ticket,
+    pub(crate) effect: Effect,
+    pub(crate) succeeds: bool,
 }
 
 /// An event compares by its number alone, which the heap has already compared.
@@ -65,30 +93,34 @@ impl Ord for Event {
 }
 
 impl World {
-    pub(crate) fn new(seed: u64, hosts: usize, plan: Plan) -> Self {
+    pub(crate) fn new(case: &Case, mutant: Option<Mutant>) -> Self {
         let origin = Instant::from_nanos(1_000_000_000);
-        let mut lan = Lan::new(hosts);
-        lan.loss = plan.loss;
-        lan.duplication = plan.duplication;
+        let count = case.configuration.hosts;
         let mut world = Self {
             now: origin,
-            hosts: (0..hosts).map(|index| Host::new(index, hosts, plan.equal_priorities)).collect(),
-            lan,
-            seeded: Seeded::new(seed),
+            hosts: (0..count).map(|index| Host::new(index, &case.configuration)).collect(),
+            lan: Lan::new(count, &case.plan),
+            seeded: Seeded::new(case.seed),
+            mutant,
+            watch: Watch::new(case),
             events: BinaryHeap::new(),
             scheduled: 0,
-            end: origin + plan.heal_at + Duration::from_secs(8),
+            end: origin + case.healed_at() + case.recovery(),
             takeovers: 0,
             story: Vec::new(),
+            configuration: case.configuration.clone(),
+            strikes: case.plan.strikes.clone(),
         };
-        for host in 0..hosts {
-            world.schedule(Duration::from_millis(1), What::Fault(Fault::StartAgent(host)));
-            world.schedule(Duration::from_millis(2), What::ProbeServer(host));
+        for host in 0..count {
+            let after = world.seeded.micros(1000, 50_000);
+            world.schedule(after, What::StartAgent(host));
+            world.schedule(after + Duration::from_millis(1), What::Probe(host));
         }
-        for (after, fault) in plan.faults {
-            world.schedule(after, What::Fault(fault));
+        for (index, strike) in case.plan.strikes.iter().enumerate() {
+            world.schedule(Duration::from_micros(strike.at), What::Begin(index));
+            world.schedule(Duration::from_micros(strike.at + strike.lasts), What::End(index));
         }
-        world.schedule(plan.heal_at, What::Heal);
+        world.schedule(Duration::from_micros(case.plan.network_good_at), What::NetworkGood);
         world
     }
 
@@ -101,7 +133,7 @@ impl World {
     }
 
     /// Runs to the end or to the first violation.
-    pub(crate) fn run(&mut self) -> Result<(), String> {
+    pub(crate) fn run(&mut self) -> Result<(), Violation> {
         while let Some(Reverse((at, _, Event(what)))) = self.events.pop() {
             if at > self.end {
                 break;
@@ -110,287 +142,155 @@ impl World {
             self.handle(what);
             self.check()?;
         }
-        let serving: Vec<usize> = (0..self.hosts.len()).filter(|&host| self.hosts[host].serves(self.now)).collect();
-        if serving.len() != 1 {
-            return Err(format!("all is healed and {serving:?} serve"));
-        }
-        Ok(())
+        self.now = self.end;
+        self.check_end()
     }
 
     fn handle(&mut self, what: What) {
         match what {
-            What::Fault(fault) => {
-                self.tell(format!("{fault:?}"));
-                self.strike(fault);
+            What::Begin(index) => {
+                let strike = self.strikes[index];
+                self.tell(|| format!("host {}: {:?} begins", strike.host, strike.fault));
+                self.watch.trouble(strike.host, self.now + Duration::from_micros(strike.lasts));
+                self.begin(strike);
             }
-            What::Deliver(from, host, input) => {
-                if self.hosts[host].is_paused(self.now) {
-                    self.lan.swallow(self.now, from, host);
-                } else {
-                    self.drive(host, vec![input]);
+            What::End(index) => {
+                let strike = self.strikes[index];
+                self.tell(|| format!("host {}: {:?} ends", strike.host, strike.fault));
+                self.end(strike);
+            }
+            What::StartAgent(host) => self.start_agent(host),
+            What::Deliver { from, to, advert } => self.deliver(from, to, advert),
+            What::Done { host, life, step } => self.complete(host, life, step),
+            What::Wake(host) => {
+                if self.hosts[host].wake_at == Some(self.now) {
+                    self.hosts[host].wake_at = None;
+                    self.watch_wake(host);
+                    self.drive(host);
                 }
             }
-            What::Done(host, life, input) => {
-                if self.hosts[host].life == life {
-                    self.drive(host, vec![input]);
+            What::Probe(host) => {
+                self.schedule(PROBE_EVERY, What::Probe(host));
+                if self.hosts[host].agent.is_some() && !self.hosts[host].is_paused(self.now) {
+                    self.probe(host);
+                    self.drive(host);
                 }
             }
-            What::AddAddress(host, life, input) => {
-                if self.hosts[host].life == life {
-                    self.hosts[host].kernel.address_until = Some(self.now + ADDRESS_LIFETIME);
-                    self.drive(host, vec![input]);
+            What::Expire { host, router } => {
+                let kernel = &mut self.hosts[host].kernel[router];
+                if kernel.address_until.is_some_and(|until| until <= self.now) {
+                    kernel.address_until = None;
+                    self.hosts[host].meddled = true;
+                    self.hosts[host].tell_addresses(self.now, router);
+                    self.drive(host);
                 }
             }
-            What::Wake(host, life) => {
-                if self.hosts[host].life == life {
-                    self.drive(host, Vec::new());
-                }
+            What::Resume { host, life } => {
+                let own = &mut self.hosts[host];
+                own.receiver_stopped &= own.life != life || !own.server_runs();
             }
-            What::ProbeServer(host) => {
-                let reports = self.probe(host);
-                self.drive(host, reports);
-                self.schedule(PROBE_EVERY, What::ProbeServer(host));
-            }
-            What::Heal => self.heal(),
+            What::NetworkGood => self.lan.loss = 0,
         }
     }
 
-    fn strike(&mut self, fault: Fault) {
-        match fault {
-            Fault::KillServer(host) => {
-                self.hosts[host].server.state = ServerLife::Dead;
-                self.hosts[host].server.writable = false;
-                self.drive(host, vec![Input::Server(ServerReport::Died(Death::ProcessExited))]);
-            }
-            Fault::HangServer(host) => {
-                if self.hosts[host].server.state == ServerLife::Running {
-                    self.hosts[host].server.state = ServerLife::Hung;
-                }
-            }
-            Fault::RestartServer(host) => {
-                // A server starts read-only; one that only hung goes on as it was.
-                self.hosts[host].server.state = ServerLife::Running;
-            }
-            Fault::StallAgent(host, stall) => {
-                if self.hosts[host].agent.is_none() {
-                    return;
-                }
-                let until = self.now + stall;
-                let longest = self.hosts[host].stalled_until.map_or(until, |before| before.max(until));
-                self.hosts[host].stalled_until = Some(longest);
-                let life = self.hosts[host].life;
-                self.schedule(stall, What::Wake(host, life));
-            }
-            Fault::PauseHost(host, pause) => {
-                self.hosts[host].paused_until = Some(self.now + pause);
-                self.strike(Fault::StallAgent(host, pause));
-            }
-            Fault::KillAgent(host) => {
-                self.hosts[host].agent = None;
-                self.hosts[host].life += 1;
-                self.hosts[host].stalled_until = None;
-                self.hosts[host].inbox.clear();
-            }
-            Fault::StartAgent(host) => {
-                if self.hosts[host].is_paused(self.now) {
-                    let wait =
-                        self.hosts[host].paused_until.map_or(Duration::ZERO, |until| until.saturating_since(self.now));
-                    self.schedule(wait, What::Fault(fault));
-                    return;
-                }
-                if self.hosts[host].agent.is_none() {
-                    let parameters = self.hosts[host].parameters.clone();
-                    // What an earlier life left behind is removed before anything else.
-                    self.hosts[host].kernel.address_until = None;
-                    self.hosts[host].life += 1;
-                    self.hosts[host].agent = Some(Node::new(self.now, parameters));
-                    let up = self.hosts[host].link_up;
-                    self.drive(host, vec![Input::Link { router: ROUTER, up }]);
-                }
-            }
-            Fault::StopAgent(host) => self.drive(host, vec![Input::Shutdown]),
-            Fault::LinkDown(host) => self.set_link(host, false),
-            Fault::LinkUp(host) => self.set_link(host, true),
-            Fault::Cut(from, to) => self.lan.set_cut(from, to, true),
-            Fault::Mend(from, to) => self.lan.set_cut(from, to, false),
+    fn deliver(&mut self, from: usize, to: usize, advert: Advert) {
+        let host = &mut self.hosts[to];
+        let keeps_frames = self.watch.keeps_frames(to) || !host.held_frames.is_empty();
+        if host.is_paused(self.now) && keeps_frames {
+            host.held_frames.push(advert);
+        } else if host.is_paused(self.now) || !host.is_connected() {
+            self.lan.swallow(self.now, from, to);
+        } else if host.agent.is_some() {
+            host.inbox.adverts.push(advert);
+            self.drive(to);
         }
     }
 
-    fn set_link(&mut self, host: usize, up: bool) {
-        self.hosts[host].link_up = up;
-        self.drive(host, vec![Input::Link { router: ROUTER, up }]);
-    }
-
-    fn heal(&mut self) {
-        self.tell("healed".to_owned());
-        self.lan.heal();
-        for host in 0..self.hosts.len() {
-            self.hosts[host].stalled_until = None;
-            self.strike(Fault::RestartServer(host));
-            self.strike(Fault::LinkUp(host));
-            self.strike(Fault::StartAgent(host));
+    fn probe(&mut self, host: usize) {
+        if self.configuration.server.is_some() {
+            let source_lives = (0..self.hosts.len()).any(|other| other != host && self.hosts[other].server_runs());
+            self.hosts[host].tell_server(source_lives);
+        }
+        for track in 0..self.configuration.tracks.len() {
+            if self.configuration.tracks[track].script {
+                self.hosts[host].tell_track(track);
+            }
         }
     }
 
-    fn probe(&mut self, host: usize) -> Vec<Input> {
-        let source_lives =
-            (0..self.hosts.len()).any(|other| other != host && self.hosts[other].server.state == ServerLife::Running);
-        let outcome = match self.hosts[host].server.state {
-            ServerLife::Running => ProbeOutcome::Passed,
-            ServerLife::Hung => ProbeOutcome::Failed(ProbeFault::TimedOut),
-            ServerLife::Dead => ProbeOutcome::Failed(ProbeFault::Refused),
-        };
-        let mut reports = vec![];
-        for kind in [Probe::Ping, Probe::Connect] {
-            reports.push(Input::Server(ServerReport::Probe { kind, outcome }));
-        }
-        if outcome == ProbeOutcome::Passed {
-            let standing = self.hosts[host].standing(source_lives);
-            reports.push(Input::Server(ServerReport::Standing(standing)));
-        }
-        reports
-    }
-
-    /// Runs one agent as its event loop does: inputs, deadlines, actions, sleep.
-    fn drive(&mut self, host: usize, inputs: Vec<Input>) {
-        let life = self.hosts[host].life;
-        if self.hosts[host].stalled_until.is_some_and(|until| self.now < until) {
-            self.hosts[host].inbox.extend(inputs);
+    /// One turn of an agent: advertisements, news, inputs, deadlines, actions, sleep.
+    pub(crate) fn drive(&mut self, host: usize) {
+        let own = &mut self.hosts[host];
+        if own.agent.is_none() {
+            own.inbox = crate::host::Inbox::default();
             return;
         }
-        self.hosts[host].stalled_until = None;
-        // All that arrived in a stall is read before the clock.
-        let mut waiting = std::mem::take(&mut self.hosts[host].inbox);
-        waiting.extend(inputs);
-        let inputs = waiting;
-        let now = self.now;
+        if own.is_asleep(self.now) {
+            return;
+        }
+        let inbox = std::mem::take(&mut own.inbox);
+        let now = self.now_of(host);
+        let mutant = self.mutant;
+        let interval = self.configuration.interval(host);
+        let priority = self.configuration.priorities[host];
         let Some(agent) = &mut self.hosts[host].agent else { return };
-        for input in inputs {
+        if mutant == Some(Mutant::ClockBeforeRing) {
+            agent.handle_timeout(now);
+        }
+        for mut advert in inbox.adverts {
+            if mutant == Some(Mutant::IntervalNotLearned) {
+                advert.interval = interval;
+            }
+            let lower = advert.priority.as_u8() < priority && !advert.priority.is_release();
+            if mutant == Some(Mutant::RivalsUnheard) && lower {
+                continue;
+            }
+            agent.handle_input(now, Input::Advert(advert));
+        }
+        let late = mutant == Some(Mutant::AddressNewsLate);
+        let (last, first): (Vec<Input>, Vec<Input>) =
+            inbox.news.into_iter().partition(|news| late && matches!(news, Input::Addresses { .. }));
+        for input in first.into_iter().chain(inbox.inputs).chain(last) {
+            if mutant == Some(Mutant::AddressNewsDropped) && matches!(input, Input::Addresses { .. }) {
+                continue;
+            }
             agent.handle_input(now, input);
         }
         agent.handle_timeout(now);
-        self.carry_out(host);
-        let Some(agent) = &self.hosts[host].agent else { return };
-        if let Some(at) = agent.poll_timeout() {
-            self.schedule(at.saturating_since(now), What::Wake(host, life));
-        }
-    }
-
-    fn carry_out(&mut self, host: usize) {
         while let Some(action) = self.hosts[host].agent.as_mut().and_then(Node::poll_action) {
             self.execute(host, action);
         }
+        self.watch_turn(host);
+        self.set_alarm(host);
     }
 
-    fn execute(&mut self, host: usize, action: Action) {
-        let life = self.hosts[host].life;
-        let now = self.now;
-        let micros = Duration::from_micros;
-        match action {
-            Action::SendAdvert { priority, .. } => {
-                if !self.hosts[host].link_up {
-                    return;
-                }
-                for other in (0..self.hosts.len()).filter(|&other| other != host) {
-                    for delay in self.lan.carry(now, host, other, &mut self.seeded) {
-                        if !self.hosts[other].link_up {
-                            continue;
-                        }
-                        let arrived_at = now + delay;
-                        let interval = ADVERTISEMENT_INTERVAL;
-                        let advert = Advert { router: ROUTER, source: address(host), priority, interval, arrived_at };
-                        self.schedule(delay, What::Deliver(host, other, Input::Advert(advert)));
-                    }
-                }
-                if !priority.is_release() {
-                    let input = Input::AdvertSent { router: ROUTER, at: now };
-                    if let Some(agent) = &mut self.hosts[host].agent {
-                        agent.handle_input(now, input);
-                    }
-                }
-            }
-            Action::RenewLease { until, .. } => self.hosts[host].kernel.lease_until = until,
-            Action::SetGate { gate, .. } => self.hosts[host].kernel.gate = gate,
-            Action::AddAddresses { ticket, .. } => {
-                let delay = self.seeded.duration(micros(30), micros(900));
-                self.schedule(delay, What::AddAddress(host, life, Input::Done { ticket, result: Ok(()) }));
-            }
-            Action::RenewAddresses { .. } => {
-                if self.hosts[host].has_address(now) {
-                    self.hosts[host].kernel.address_until = Some(now + ADDRESS_LIFETIME);
-                }
-            }
-            // Nobody but the agent touches the addresses here.
-            Action::RestoreAddresses { ticket, .. } => self.finish(host, ticket, micros(30), micros(900), true),
-            Action::RemoveAddresses { ticket, .. } | Action::RemoveStrays { ticket, .. } => {
-                self.hosts[host].kernel.address_until = None;
-                self.finish(host, ticket, micros(30), micros(900), true);
-            }
-            Action::Announce { ticket, .. } => self.finish(host, ticket, micros(20), micros(60), true),
-            Action::StopReceiving { ticket, .. } | Action::Drain { ticket } => {
-                let answers = self.hosts[host].server.state == ServerLife::Running;
-                self.finish(host, ticket, micros(200), micros(20_000), answers);
-            }
-            Action::OpenServer { ticket } => {
-                let answers = self.hosts[host].server.state == ServerLife::Running;
-                self.hosts[host].server.writable |= answers;
-                self.finish(host, ticket, micros(200), micros(8_000), answers);
-            }
-            Action::FenceServer { ticket } => {
-                let answers = self.hosts[host].server.state == ServerLife::Running;
-                self.hosts[host].server.writable &= !answers;
-                self.finish(host, ticket, micros(500), micros(200_000), answers);
-            }
-            Action::ResumeReceiving => {}
-            Action::Report(transition) => {
-                self.takeovers += u64::from(transition.to == StateName::Active);
-                let (from, to, reason) = (transition.from.as_str(), transition.to.as_str(), transition.reason.as_str());
-                self.tell(format!("host {host}: {from} -> {to}, {reason} {:?}", transition.detail));
-            }
-            Action::Finished => {
-                self.hosts[host].agent = None;
-                self.hosts[host].life += 1;
-            }
+    fn now_of(&self, host: usize) -> Instant {
+        let due = self.hosts[host].agent.as_ref().and_then(Node::poll_timeout);
+        match self.mutant {
+            Some(Mutant::LateWakeHidden) => due.map_or(self.now, |due| due.min(self.now)),
+            _ => self.now,
         }
     }
 
-    fn finish(&mut self, host: usize, ticket: agent_core::Ticket, from: Duration, to: Duration, ok: bool) {
-        let life = self.hosts[host].life;
-        let delay = if ok { self.seeded.duration(from, to) } else { Duration::from_millis(600) };
-        let result = if ok { Ok(()) } else { Err(StepFailure("the server does not answer".to_owned())) };
-        self.schedule(delay, What::Done(host, life, Input::Done { ticket, result }));
-    }
-
-    fn check(&self) -> Result<(), String> {
-        let now = self.now;
-        let within = ADVERTISEMENT_INTERVAL * 5;
-        for one in 0..self.hosts.len() {
-            let host = &self.hosts[one];
-            if !host.serves(now) {
-                continue;
-            }
-            for other in one + 1..self.hosts.len() {
-                if self.hosts[other].serves(now) && !self.lan.was_deaf(now, one, other, within) {
-                    return Err(format!("I1: hosts {one} and {other} both serve at {now:?}"));
-                }
-            }
-            let server = &host.server;
-            if server.state == ServerLife::Running && !server.writable && host.kernel.gate == Gate::Serve {
-                // A server that died and came back before its agent could run is the one exception.
-                if host.stalled_until.is_none() && host.agent.is_some() && host.life > 0 {
-                    return Err(format!("I4: host {one} serves and is read-only at {now:?}"));
-                }
-            }
+    fn set_alarm(&mut self, host: usize) {
+        let Some(due) = self.hosts[host].agent.as_ref().and_then(Node::poll_timeout) else { return };
+        let set = self.hosts[host].wake_at;
+        if set.is_some_and(|set| set > self.now && set <= due) {
+            return;
         }
-        Ok(())
+        let after = due.saturating_since(self.now);
+        let jitter = if after.is_zero() { Duration::ZERO } else { self.seeded.micros(0, ALARM_JITTER) };
+        self.hosts[host].wake_at = Some(self.now + after + jitter);
+        self.schedule(after + jitter, What::Wake(host));
     }
 
-    fn schedule(&mut self, after: Duration, what: What) {
+    pub(crate) fn schedule(&mut self, after: Duration, what: What) {
         self.scheduled += 1;
         self.events.push(Reverse((self.now + after, self.scheduled, Event(what))));
     }
 
-    fn tell(&mut self, line: String) {
-        self.story.push(format!("{:?} {line}", self.now));
+    pub(crate) fn tell(&mut self, line: impl FnOnce() -> String) {
+        let line = format!("{:?} {}", self.now, line());
+        self.story.push(line);
     }
 }
