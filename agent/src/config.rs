@@ -309,6 +309,24 @@ impl Config {
         .collect()
     }
 
+    /// What works, but not with everybody; one sentence each.
+    #[must_use]
+    pub fn remarks(&self) -> Vec<String> {
+        let is_link_local =
+            |own: &AddressWithPrefix| matches!(own.address, IpAddr::V6(address) if address.is_unicast_link_local());
+        let lacking = self.virtual_routers.iter().filter(|router| router.is_ipv6());
+        let lacking = lacking.filter(|router| !router.addresses.iter().any(is_link_local));
+        let sentence = |router: &VirtualRouter| {
+            format!(
+                "virtual router {:?}: its addresses have no link-local one, which the standard wants first and keepalived demands \
+                 (RFC 9568 section 5.2.9): add one, such as \"fe80::{:x}/64\"",
+                router.name,
+                router.vrid.as_u8()
+            )
+        };
+        lacking.map(sentence).collect()
+    }
+
     /// What is wrong with the files of secrets that exist; the agent would refuse to start.
     #[must_use]
     pub fn complaints_about_secrets(&self) -> Vec<String> {

@@ -269,6 +269,11 @@ impl Election {
             if let Some(counts) = self.counts.get_mut(advert.router.0) {
                 counts.received += 1;
             }
+            if let Some(own) = self.settings.parameters.routers.get(advert.router.0)
+                && let Some(sentence) = self.unheard.hear(&advert, &own.name, own.advertisement_interval)
+            {
+                self.tell(Event::Trouble(sentence));
+            }
             self.node.handle_input(now, Input::Advert(advert));
         }
         Ok(())

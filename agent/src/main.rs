@@ -65,7 +65,7 @@ fn examine(path: &Path) -> anyhow::Result<ExitCode> {
 
 fn check_config(path: &Path) -> anyhow::Result<()> {
     let config = Config::load(path)?;
-    for warning in config.complaints_about_secrets().iter().chain(&config.not_in_effect()) {
+    for warning in config.complaints_about_secrets().iter().chain(&config.not_in_effect()).chain(&config.remarks()) {
         eprintln!("{}: warning: {warning}", path.display());
     }
     print(&format!("{}: good\n", path.display()))

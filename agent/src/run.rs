@@ -31,7 +31,7 @@ const ELECTION_STALL: Duration = Duration::from_secs(2);
 
 /// Runs the agent until SIGTERM or SIGINT, hands over and returns.
 pub fn run(config: Config) -> anyhow::Result<()> {
-    for sentence in config.not_in_effect() {
+    for sentence in config.not_in_effect().into_iter().chain(config.remarks()) {
         tracing::warn!("{sentence}");
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -13,7 +13,7 @@ const FOLDERS: [&str; 4] = ["agent", "agent-core", "agent-wire", "tests"];
 /// A test says what it shows in a line of its documentation: the ids, then the polarity in brackets.
 const MARK: &str = "/// Ledger:";
 /// Instead of tests a cell may give a reason after one of these words; a dash follows a reason that says all.
-const REASONS: [&str; 2] = ["gap: ", "not applicable: "];
+const REASONS: [&str; 3] = ["gap: ", "deviation: ", "not applicable: "];
 const SAID: &str = "–";
 
 /// Fails when the ledger and the tests of this tree contradict each other.

@@ -39,7 +39,14 @@ pub(super) fn configuration(config: &Config) -> Vec<Finding> {
             "remove it until it has an effect",
         )
     });
-    secrets.chain(ignored).collect()
+    let remarks = config.remarks().into_iter().map(|sentence| {
+        Finding::warning(
+            sentence,
+            "Routers of other makes refuse such an advertisement, and both are Active.",
+            "see above",
+        )
+    });
+    secrets.chain(ignored).chain(remarks).collect()
 }
 
 pub(super) fn kernel(config: &Config) -> Vec<Finding> {

@@ -87,7 +87,7 @@ impl Wires {
             place: None,
             socket: None,
             signer: own.authentication.signer(parameters.advertisement_interval),
-            addresses: own.addresses.iter().map(|&(address, _)| address).collect(),
+            addresses: in_order(own.addresses.iter().map(|&(address, _)| address)),
             told: Told::default(),
         });
         let wires = wires.collect();
@@ -323,6 +323,14 @@ impl Wires {
     }
 }
 
+/// As an advertisement lists them: over IPv6 the link-local one goes first (RFC 9568 §5.2.9).
+fn in_order(addresses: impl Iterator<Item = IpAddr>) -> Vec<IpAddr> {
+    let (mut first, others): (Vec<IpAddr>, Vec<IpAddr>) =
+        addresses.partition(|address| matches!(address, IpAddr::V6(address) if address.is_unicast_link_local()));
+    first.extend(others);
+    first
+}
+
 /// The address that advertisements come from when the configuration names none: the first of the family that is not
 /// itself virtual, for IPv6 a link-local one (RFC 9568 §5.1.2.1).
 fn primary_address(held: &[IpAddr], v6: bool, virtual_addresses: &[IpAddr]) -> Option<IpAddr> {
@@ -338,6 +346,15 @@ fn primary_address(held: &[IpAddr], v6: bool, virtual_addresses: &[IpAddr]) -> O
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Ledger: RFC9568-5.2.9-1, RFC5798-5.2.9-1 (positive)
+    #[test]
+    fn a_link_local_address_goes_first() {
+        let order = |addresses: [&str; 3]| in_order(addresses.map(|address| address.parse().unwrap()).into_iter());
+        let wanted: Vec<IpAddr> = ["fe80::9", "2001:db8::9", "2001:db8::8"].map(|text| text.parse().unwrap()).to_vec();
+        assert_eq!(order(["2001:db8::9", "fe80::9", "2001:db8::8"]), wanted);
+        assert_eq!(order(["fe80::9", "2001:db8::9", "2001:db8::8"]), wanted);
+    }
 
     #[test]
     fn virtual_addresses_are_not_primary() {
