@@ -142,6 +142,10 @@ impl World {
         let late_but_good = self.seeded.chance(500);
         let own = &mut self.hosts[host];
         if own.troubles.server_steps_lost > 0 {
+            // The core waits for a drain as long as it takes: its adapter is the one that gives up.
+            if effect == Effect::Drain {
+                self.finish(host, self.now + NO_ANSWER, Step { ticket, effect, succeeds: false });
+            }
             return;
         }
         let (took, succeeds) = if own.troubles.server_hung > 0 {
@@ -161,6 +165,10 @@ impl World {
         if effect == Effect::StopReceiver {
             ends_at = own.receiver_free_at.max(self.now) + took;
             own.receiver_free_at = ends_at;
+        }
+        if took != usual || !succeeds {
+            // The trouble lasts until the step has ended.
+            self.watch.trouble(host, ends_at);
         }
         self.finish(host, ends_at, Step { ticket, effect, succeeds });
     }

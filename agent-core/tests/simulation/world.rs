@@ -6,7 +6,7 @@ use agent_core::{Advert, Input, Instant, Node, Ticket};
 
 use crate::configuration::Configuration;
 use crate::execute::Effect;
-use crate::faults::{Case, Strike};
+use crate::faults::{Case, Fault, Strike};
 use crate::host::Host;
 use crate::invariants::{Violation, Watch};
 use crate::lan::Lan;
@@ -151,7 +151,12 @@ impl World {
             What::Begin(index) => {
                 let strike = self.strikes[index];
                 self.tell(|| format!("host {}: {:?} begins", strike.host, strike.fault));
-                self.watch.trouble(strike.host, self.now + Duration::from_micros(strike.lasts));
+                let until = self.now + Duration::from_micros(strike.lasts);
+                // With a priority it changes for everybody who goes before whom.
+                let all = matches!(strike.fault, Fault::TrackFails { .. });
+                for host in (0..self.hosts.len()).filter(|&host| all || host == strike.host) {
+                    self.watch.trouble(host, until);
+                }
                 self.begin(strike);
             }
             What::End(index) => {
