@@ -116,7 +116,7 @@ impl Node {
         self.expire_leases(now);
         match input {
             Input::Advert(advert) => self.handle_advert(now, &advert),
-            Input::AdvertSent { router, at } => self.handle_advert_sent(router, at),
+            Input::AdvertSent { router, at } => self.handle_advert_sent(now, router, at),
             Input::Link { router, up } => {
                 if let Some(router) = self.routers.get_mut(router.0) {
                     router.link_up = up;
@@ -228,11 +228,14 @@ impl Node {
         self.apply(now, index, outcome);
     }
 
-    fn handle_advert_sent(&mut self, id: RouterId, at: Instant) {
+    fn handle_advert_sent(&mut self, now: Instant, id: RouterId, at: Instant) {
         let Some(own) = self.parameters.routers.get(id.0) else { return };
-        if let Some(until) = self.routers[id.0].election.handle_advert_sent(at, own) {
-            self.effects.push(Action::RenewLease { router: id, until });
-        }
+        let router = &mut self.routers[id.0];
+        let Some(until) = router.election.handle_advert_sent(at, own) else { return };
+        self.effects.push(Action::RenewLease { router: id, until });
+        router.service.handle_advertised();
+        let progress = router.service.handle_timeout(now, own, &mut self.effects);
+        self.follow(now, id.0, progress);
     }
 
     fn handle_server(&mut self, now: Instant, report: ServerReport) {

@@ -54,6 +54,8 @@ enum TakeoverStep {
     /// Nobody else may serve any more after this.
     AwaitingRivals {
         until: Instant,
+        /// The claim has left the host: before that nobody else can know of it.
+        advertised: bool,
     },
     StoppingReceiver(Ticket),
     Draining(Ticket),
@@ -193,7 +195,9 @@ impl Service {
         match &self.state {
             State::Idle => None,
             State::TakingOver(takeover) => Some(match takeover.step {
-                TakeoverStep::AwaitingRivals { until } => until,
+                // The election advertises again, or gives up with its lease.
+                TakeoverStep::AwaitingRivals { advertised: false, .. } => return None,
+                TakeoverStep::AwaitingRivals { until, advertised: true } => until,
                 TakeoverStep::StoppingReceiver(_)
                 | TakeoverStep::Draining(_)
                 | TakeoverStep::Opening(_)
@@ -208,7 +212,7 @@ impl Service {
     pub(crate) fn take_over(&mut self, claim: Claim, effects: &mut Effects) {
         let phases = Phases { detect: claim.at.saturating_since(claim.evidence_at), ..Phases::default() };
         self.state = State::TakingOver(TakingOver {
-            step: TakeoverStep::AwaitingRivals { until: claim.rivals_until },
+            step: TakeoverStep::AwaitingRivals { until: claim.rivals_until, advertised: false },
             since: claim.at,
             give_up_at: claim.rivals_until,
             phases,
@@ -228,14 +232,23 @@ impl Service {
             if matches!(takeover.step, TakeoverStep::AddingAddresses(_)) {
                 return;
             }
-            let until = match takeover.step {
-                TakeoverStep::AwaitingRivals { until: before } => before.max(until),
+            let (until, advertised) = match takeover.step {
+                TakeoverStep::AwaitingRivals { until: before, advertised } => (before.max(until), advertised),
                 TakeoverStep::StoppingReceiver(_)
                 | TakeoverStep::Draining(_)
                 | TakeoverStep::Opening(_)
-                | TakeoverStep::AddingAddresses(_) => until,
+                | TakeoverStep::AddingAddresses(_) => (until, true),
             };
-            takeover.step = TakeoverStep::AwaitingRivals { until };
+            takeover.step = TakeoverStep::AwaitingRivals { until, advertised };
+        }
+    }
+
+    /// An advertisement has left the host.
+    pub(crate) fn handle_advertised(&mut self) {
+        if let State::TakingOver(TakingOver { step: TakeoverStep::AwaitingRivals { advertised, .. }, .. }) =
+            &mut self.state
+        {
+            *advertised = true;
         }
     }
 
@@ -244,7 +257,7 @@ impl Service {
         if let State::Serving(serving) = &mut self.state {
             serving.rival_resigned(at);
         }
-        if let State::TakingOver(TakingOver { step: TakeoverStep::AwaitingRivals { until }, claim, .. }) =
+        if let State::TakingOver(TakingOver { step: TakeoverStep::AwaitingRivals { until, .. }, claim, .. }) =
             &mut self.state
         {
             *until = others_until.min(*until);
@@ -298,7 +311,9 @@ impl Service {
         match &mut self.state {
             State::Idle => Progress::Nothing,
             State::TakingOver(takeover) => match takeover.step {
-                TakeoverStep::AwaitingRivals { until } if now >= until => self.next_takeover_step(now, own, effects),
+                TakeoverStep::AwaitingRivals { until, advertised: true } if now >= until => {
+                    self.next_takeover_step(now, own, effects)
+                }
                 TakeoverStep::AwaitingRivals { .. } => Progress::Nothing,
                 TakeoverStep::StoppingReceiver(_)
                 | TakeoverStep::Draining(_)

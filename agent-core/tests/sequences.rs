@@ -23,6 +23,8 @@ struct Driver {
     now: Instant,
     /// The ticket of the last request.
     ticket: Option<Ticket>,
+    /// No advertisement leaves the host.
+    mute: bool,
 }
 
 impl Driver {
@@ -51,7 +53,7 @@ impl Driver {
         };
         let now = Instant::from_nanos(1_000_000_000);
         let parameters = Parameters { routers: vec![router], tracks: Vec::new(), server: Some(server) };
-        Self { node: Node::new(now, parameters), now, ticket: None }
+        Self { node: Node::new(now, parameters), now, ticket: None, mute: false }
     }
 
     /// A Backup with a healthy server that replicates from the Active peer.
@@ -119,7 +121,7 @@ impl Driver {
         while let Some(action) = self.node.poll_action() {
             let (word, ticket) = match action {
                 Action::SendAdvert { priority, .. } => {
-                    if !priority.is_release() {
+                    if !priority.is_release() && !self.mute {
                         self.node.handle_input(self.now, Input::AdvertSent { router: ROUTER, at: self.now });
                     }
                     (format!("advert {}", priority.as_u8()), None)
@@ -156,10 +158,40 @@ impl Driver {
 }
 
 #[test]
+fn a_claim_that_nobody_can_hear_opens_nothing_and_ends_with_its_lease() {
+    let mut driver = Driver::backup();
+    driver.mute = true;
+    driver.hear(0);
+    assert_eq!(driver.words(), ["advert 100", "gate refuse"]);
+    for _ in 0..2 {
+        driver.wait(100);
+        assert_eq!(driver.words(), ["advert 100"], "the server and the address stay as they are");
+    }
+    driver.mute = false;
+    driver.wait(99);
+    assert_eq!(driver.words(), [""; 0]);
+    driver.wait(1);
+    assert_eq!(driver.words(), ["gate refuse", "remove"]);
+    driver.done(Ok(()));
+    assert_eq!(driver.state(), StateName::Backup);
+}
+
+#[test]
+fn a_claim_that_is_heard_late_goes_on_from_there() {
+    let mut driver = Driver::backup();
+    driver.mute = true;
+    driver.hear(0);
+    driver.words();
+    driver.mute = false;
+    driver.wait(100);
+    assert_eq!(driver.words(), ["advert 100", "lease 300 ms", "stop receiving"]);
+}
+
+#[test]
 fn a_takeover_holds_the_address_only_after_the_server_is_open() {
     let mut driver = Driver::backup();
     driver.hear(0);
-    assert_eq!(driver.words(), ["advert 100", "gate refuse", "stop receiving", "lease 300 ms"]);
+    assert_eq!(driver.words(), ["advert 100", "gate refuse", "lease 300 ms", "stop receiving"]);
     driver.wait(2);
     driver.done(Ok(()));
     assert_eq!(driver.words(), ["drain"]);

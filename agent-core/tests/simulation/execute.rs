@@ -93,12 +93,6 @@ impl World {
                 self.schedule(delay, What::Deliver { from: host, to: other, advert });
             }
         }
-        // Known gap: a host that claims while nothing leaves it goes on to serve as soon as something does.
-        if self.hosts[host].troubles.sends_fail > 0 && !self.hosts[host].serves(now, router.0, self.mutant) {
-            for other in (0..self.hosts.len()).filter(|&other| other != host) {
-                self.lan.swallow(now, host, other);
-            }
-        }
         let told = can_send || self.mutant == Some(Mutant::LeaseWithoutAdvert);
         if told
             && !priority.is_release()
