@@ -269,6 +269,7 @@ async fn fence(session: &mut Session, context: &Context) -> Result<(), Error> {
     // A write of our own on its way is waited for; a stuck one is held up by read_only like any other.
     drop(timeout(FENCE_PATIENCE, context.write_gate.in_flight.lock()).await);
     let dialect = session.warm(left()).await?;
+    let spared = spared_users(session, context, dialect).await;
     let mut patience = FENCE_PATIENCE;
     loop {
         // The server ends the statement itself; if even that does not happen the connection is given up.
@@ -278,17 +279,30 @@ async fn fence(session: &mut Session, context: &Context) -> Result<(), Error> {
             Err(error) if started.elapsed() >= FENCE => return Err(error),
             Err(error) => {
                 context.note(&error);
-                end_sessions(session, context, dialect, left()).await?;
+                end_sessions(session, context, dialect, &spared, left()).await?;
                 sleep(SETTLE_PAUSE).await;
                 patience *= 2;
             }
         }
     }
     // Once read-only, those that are left over can do no harm but hold their clients.
-    while end_sessions(session, context, dialect, left()).await? > 0 && started.elapsed() < FENCE {
+    while end_sessions(session, context, dialect, &spared, left()).await? > 0 && started.elapsed() < FENCE {
         sleep(SETTLE_PAUSE).await;
     }
     Ok(())
+}
+
+/// Whose sessions are not ended: vipd's own account, and those of replication.
+///
+/// A receiver that has logged in and not asked for the binary log yet looks like anybody; its account is known because the
+/// two servers replicate to each other, usually by the same one. Killed at that moment it gives up for good (MariaDB's error 1595).
+async fn spared_users(session: &mut Session, context: &Context, dialect: Dialect) -> Vec<String> {
+    let mut users = vec![context.account.user.clone()];
+    match session.query(dialect.replication_status(), STATEMENT).await {
+        Ok(rows) => users.extend(rows.iter().filter_map(|row| text(row, &["Source_User", "Master_User"]))),
+        Err(error) => context.note(&error),
+    }
+    users
 }
 
 /// Ends all sessions of users once, and says how many there were.
@@ -296,6 +310,7 @@ async fn end_sessions(
     session: &mut Session,
     context: &Context,
     dialect: Dialect,
+    spared: &[String],
     limit: Duration,
 ) -> Result<usize, Error> {
     let rows = session.query(dialect::SESSIONS, limit).await?;
@@ -304,7 +319,7 @@ async fn end_sessions(
         .filter(|row| {
             let user = text(row, &["User"]).unwrap_or_default();
             let command = text(row, &["Command"]).unwrap_or_default();
-            is_user(&user, &command, &context.account.user)
+            is_user(&user, &command, spared)
         })
         .filter_map(|row| text(row, &["Id"])?.parse().ok())
         .collect();
@@ -314,11 +329,11 @@ async fn end_sessions(
     Ok(victims.len())
 }
 
-/// Whether a session is one of a client: not replication, not the server's own, not vipd's.
-fn is_user(user: &str, command: &str, own: &str) -> bool {
+/// Whether a session is one of a client: not replication, not the server's own, not one that is spared.
+fn is_user(user: &str, command: &str, spared: &[String]) -> bool {
     let internal = ["system user", "event_scheduler", "unauthenticated user"];
     !(internal.contains(&user)
-        || user == own
+        || spared.iter().any(|spared| spared == user)
         || command.starts_with("Binlog Dump")
         || matches!(command, "Daemon" | "Killed"))
 }
@@ -338,13 +353,15 @@ mod tests {
 
     #[test]
     fn replication_and_own_sessions_are_spared() {
-        assert!(is_user("app", "Sleep", "vipd"));
-        assert!(is_user("root", "Query", "vipd"));
-        assert!(!is_user("repl", "Binlog Dump", "vipd"));
-        assert!(!is_user("repl", "Binlog Dump GTID", "vipd"));
-        assert!(!is_user("system user", "Slave_SQL", "vipd"));
-        assert!(!is_user("event_scheduler", "Daemon", "vipd"));
-        assert!(!is_user("vipd", "Query", "vipd"));
-        assert!(!is_user("app", "Killed", "vipd"));
+        let spared = ["vipd", "repl"].map(str::to_owned);
+        assert!(is_user("app", "Sleep", &spared));
+        assert!(is_user("root", "Query", &spared));
+        assert!(!is_user("repl", "Query", &spared), "about to ask for the binary log");
+        assert!(!is_user("other", "Binlog Dump", &spared));
+        assert!(!is_user("repl", "Binlog Dump GTID", &spared));
+        assert!(!is_user("system user", "Slave_SQL", &spared));
+        assert!(!is_user("event_scheduler", "Daemon", &spared));
+        assert!(!is_user("vipd", "Query", &spared));
+        assert!(!is_user("app", "Killed", &spared));
     }
 }
