@@ -12,7 +12,7 @@ use crate::input::TrackId;
 pub struct Parameters {
     /// In the order of the configuration; a [`RouterId`](crate::RouterId) is an index into it.
     pub routers: Vec<RouterParameters>,
-    /// What priorities depend on; a [`TrackId`](crate::TrackId) is an index into it.
+    /// What priorities depend on; a [`TrackId`] is an index into it.
     pub tracks: Vec<TrackParameters>,
     /// `None`: plain VRRP, no server behind the address.
     pub server: Option<ServerParameters>,

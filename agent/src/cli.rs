@@ -149,7 +149,7 @@ pub enum Import {
     /// Prints a keepalived.conf as a vipd.toml; remarks on what has no equal go to stderr
     ///
     /// Nothing is changed and no agent is needed. Each remark names file, line and column. A check for mysqld becomes the
-    /// section [mysql], other scripts become [[script]]. A password is not copied: a remark says how to write its file.
+    /// section `[mysql]`, other scripts become `[[script]]`. A password is not copied: a remark says how to write its file.
     /// Includes are followed, relative to the file that holds them.
     ///
     ///   vipd import keepalived /etc/keepalived/keepalived.conf > vipd.toml && vipd check-config vipd.toml

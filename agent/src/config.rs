@@ -409,3 +409,20 @@ impl std::fmt::Display for AddressWithPrefix {
         write!(f, "{}/{}", self.address, self.prefix)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Ledger: RFC9568-5.2.9-1, RFC5798-5.2.9-1 (negative)
+    #[test]
+    fn ipv6_addresses_without_a_link_local_one_are_remarked_upon() {
+        let remarks = |addresses: &str| {
+            let text = format!("[[virtual_router]]\ninterface = \"eth0\"\nvrid = 51\naddresses = [{addresses}]\n");
+            Config::parse(&text, Path::new("vipd.toml")).unwrap().remarks()
+        };
+        assert!(remarks("\"2001:db8::9/64\"")[0].contains("fe80::33/64"));
+        assert!(remarks("\"2001:db8::9/64\", \"fe80::9/64\"").is_empty());
+        assert!(remarks("\"192.0.2.10/24\"").is_empty());
+    }
+}

@@ -463,17 +463,6 @@ fn a_bad_key_file_is_told_by_its_line_without_the_key() {
     std::fs::remove_dir_all(folder).unwrap();
 }
 
-/// Ledger: RFC9568-5.2.9-1, RFC5798-5.2.9-1 (negative)
-#[test]
-fn ipv6_addresses_without_a_link_local_one_are_remarked_upon() {
-    let router =
-        |addresses| format!("[[virtual_router]]\ninterface = \"eth0\"\nvrid = 51\naddresses = [{addresses}]\n");
-    let remarks = |addresses| parse(&router(addresses)).unwrap().remarks();
-    assert!(remarks("\"2001:db8::9/64\"")[0].contains("fe80::33/64"));
-    assert!(remarks("\"2001:db8::9/64\", \"fe80::9/64\"").is_empty());
-    assert!(remarks("\"192.0.2.10/24\"").is_empty());
-}
-
 #[test]
 fn what_is_not_in_effect_is_said_once_per_section() {
     let config = parse(&everything()).unwrap();
